@@ -1,0 +1,1 @@
+"""Kernels: Numba task sampling and mixtures, Triton attention and losses. They import no pipeline."""

@@ -1,0 +1,304 @@
+"""Every tunable number: one dataclass per params group, ranges checked; sole reader of params.yaml.
+
+    from pipeline.params import load_params
+    params = load_params()            # or load_params(path, ["train.steps=100"])
+
+A field's metadata holds its range (`low`, `high`, both inclusive) or its `choices`; an unknown key, a
+wrong type, a missing value or a number out of range raises ParamsError, which names the full key,
+what is required and what came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.paths import paths
+
+
+class ParamsError(ValueError):
+    """A parameter is unknown, missing, of the wrong type or out of range."""
+
+
+TASK_FAMILIES = (
+    "joint",
+    "marginal",
+    "beta_random",
+    "block",
+    "half",
+    "modality",
+    "causal",
+    "permutation",
+    "bert",
+    "mae",
+    "column_missing",
+)
+
+
+def ranged(default: Any, low: float, high: float, what: str) -> Any:
+    """A field whose value (or every element, for a list or dict) lies in [low, high]."""
+    return _field(default, {"low": low, "high": high, "what": what})
+
+
+def chosen(default: Any, choices: Sequence[str], what: str) -> Any:
+    """A field whose value is one of `choices`."""
+    return _field(default, {"choices": tuple(choices), "what": what})
+
+
+def described(default: Any, what: str) -> Any:
+    """A field with no range."""
+    return _field(default, {"what": what})
+
+
+def _field(default: Any, metadata: dict) -> Any:
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class DatasetParams:
+    """Which data. Nothing but pipeline/datasets knows a dataset by name."""
+
+    name: str = described("digits", "digits, mnist, fashion_mnist, …: a module registered in pipeline/datasets")
+    path: str = described("", "file or folder of the user's own data, for the sources that read one")
+
+
+@dataclass
+class FetchParams:
+    """fetch → data/raw."""
+
+    timeout_s: float = ranged(30.0, 1.0, 3600.0, "seconds without a byte before a mirror is given up")
+    attempts: int = ranged(3, 1, 20, "tries per mirror, each resuming where the last stopped")
+
+
+@dataclass
+class PrepareParams:
+    """prepare → data/tokens."""
+
+    patch_size_px: int = ranged(2, 1, 64, "edge of a square image patch; must divide the image")
+    test_share: float = ranged(0.2, 0.01, 0.9, "share of rows held out, where the source has no test split")
+    label_token: bool = described(True, "append the class label as a token")
+    limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")
+
+
+@dataclass
+class TasksParams:
+    """tasks → data/tasks: the task distribution q(S, T), a mixture of families."""
+
+    train_rows: int = ranged(131072, 64, 2**31, "rows of the training bank")
+    evaluation_rows: int = ranged(4096, 64, 2**31, "rows of the fixed evaluation bank")
+    weights: dict[str, float] = ranged(
+        {"joint": 0.4, "modality": 0.3, "beta_random": 0.3}, 0.0, 1e6, "mixture weights of the families; normalised"
+    )
+    source_beta: list[float] = ranged([1.0, 1.0], 1e-3, 1e3, "|S|/L ~ Beta(a, b) in beta_random")
+    target_beta: list[float] = ranged([3.0, 0.5], 1e-3, 1e3, "|T|/(L−|S|) ~ Beta(a, b) in beta_random")
+    block_share: list[float] = ranged([0.25, 0.75], 0.0, 1.0, "smallest and largest edge of a block, share of the image")
+    bert_target_share: float = ranged(0.15, 0.0, 1.0, "share of tokens that are targets in bert")
+    mae_target_share: float = ranged(0.75, 0.0, 1.0, "share of patches that are targets in mae")
+    column_missing_share: float = ranged(0.3, 0.0, 1.0, "probability that a column is missing in column_missing")
+    label_to_image_share: float = ranged(0.5, 0.0, 1.0, "share of modality tasks whose target is the image")
+    label_visible_share: float = ranged(
+        0.5, 0.0, 1.0, "share of block and half tasks whose label token is visible (target or source)"
+    )
+
+
+@dataclass
+class NetworkParams:
+    """The transformer class that is both generator and discriminator."""
+
+    width: int = ranged(32, 8, 4096, "model width; a multiple of heads")
+    depth: int = ranged(2, 1, 64, "blocks")
+    heads: int = ranged(2, 1, 64, "attention heads; width/heads is the head dimension")
+    mlp_ratio: float = ranged(2.0, 0.5, 8.0, "hidden width of the MLP / width")
+    noise_width: int = ranged(32, 1, 4096, "global noise dimensions; each target token gets its own of the same width")
+
+
+@dataclass
+class TrainParams:
+    """train → data/models."""
+
+    steps: int = ranged(8000, 1, 10**8, "optimiser steps of the generator")
+    batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
+    processes: int = ranged(1, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
+    threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
+    device: str = chosen("auto", ("auto", "cpu", "cuda"), "auto: cuda when there is one")
+    autocast: str = chosen("auto", ("auto", "off", "bfloat16"), "auto: bfloat16 on cuda, off on cpu")
+    attention_backend: str = chosen("auto", ("auto", "reference", "triton"), "kernel of masked attention")
+    loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
+    adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
+    communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
+    mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives in the discriminator")
+    likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, absolute error")
+    continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of absolute error on continuous targets in it")
+    likelihood_source_share: float = ranged(0.25, 0.0, 1.0, "least share of sources for the likelihood terms")
+    penalty: str = chosen("exact", ("exact", "approximate", "off"), "R1 and R2: exact double backward, or one draw")
+    penalty_weight: float = ranged(0.5, 0.0, 1e4, "γ of R1 and of R2")
+    penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
+    patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
+    minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
+    lr: float = ranged(1e-3, 0.0, 1.0, "Adam step size")
+    beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay; the first is 0")
+    warmup_steps: int = ranged(100, 0, 10**7, "linear warm-up")
+    decay_start: float = ranged(0.5, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
+    clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")
+    ema_decay: float = ranged(0.995, 0.0, 1.0, "decay of the averaged generator per step")
+    log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")
+    sample_interval: int = ranged(2000, 1, 10**8, "steps between saved sample grids")
+    checkpoint_interval: int = ranged(1000, 1, 10**8, "steps between checkpoints")
+    seed_offset: int = ranged(0, 0, 10**6, "added to the seed: repeats of one experiment")
+
+
+@dataclass
+class SampleParams:
+    """How samples are drawn from the trained generator."""
+
+    order: str = chosen(
+        "categorical_first",
+        ("categorical_first", "one_pass"),
+        "chain rule through the model's own conditionals, or every target in one pass",
+    )
+    batch_size: int = ranged(512, 1, 10**6, "rows per forward pass")
+
+
+@dataclass
+class EvaluateParams:
+    """evaluate → data/metrics/evaluate.json."""
+
+    draws: int = ranged(10, 2, 1000, "draws per row for conditional metrics")
+    rows: int = ranged(360, 16, 10**6, "test rows of conditional metrics, at most")
+    source_shares: list[float] = ranged(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.0, 1.0, "|S|/L of the completion curves"
+    )
+    classifier_epochs: int = ranged(60, 1, 1000, "epochs of the classifier whose features measure FID")
+    joint_samples: int = ranged(0, 0, 10**6, "joint samples for FID; 0: as many as the reference half has")
+    baselines: bool = described(True, "mean fill, nearest-neighbour fill and IterativeImputer in the same run")
+    baseline_rows: int = ranged(1500, 16, 10**6, "training rows that the baselines see, at most")
+
+
+@dataclass
+class SimulateParams:
+    """simulate → data/simulations: the paper's 25-GMM, 2-GMM and BigLearn-EM."""
+
+    seeds: int = ranged(8, 1, 100000, "independent runs")
+
+
+@dataclass
+class ReportParams:
+    """report → data/report/index.html."""
+
+    title: str = described("BigLearn report", "heading of the page")
+
+
+@dataclass
+class Params:
+    """All groups, plus the seed every random stream is derived from."""
+
+    seed: int = ranged(0, 0, 2**31 - 1, "root of every random stream")
+    dataset: DatasetParams = field(default_factory=DatasetParams)
+    fetch: FetchParams = field(default_factory=FetchParams)
+    prepare: PrepareParams = field(default_factory=PrepareParams)
+    tasks: TasksParams = field(default_factory=TasksParams)
+    network: NetworkParams = field(default_factory=NetworkParams)
+    train: TrainParams = field(default_factory=TrainParams)
+    sample: SampleParams = field(default_factory=SampleParams)
+    evaluate: EvaluateParams = field(default_factory=EvaluateParams)
+    simulate: SimulateParams = field(default_factory=SimulateParams)
+    report: ReportParams = field(default_factory=ReportParams)
+
+
+def load_params(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Params:
+    """The checked parameters of `path` (default: the project's params.yaml).
+
+    overrides: dotted assignments, e.g. "train.lr=1e-4".
+    Raises ParamsError naming the key, the requirement and the value received.
+    """
+    file = Path(path) if path is not None else paths().params
+    try:
+        given = OmegaConf.load(file)
+    except FileNotFoundError as error:
+        raise ParamsError(f"No parameter file at {file}.") from error
+    except Exception as error:  # YAML errors come in several classes; all mean the same to the user
+        raise ParamsError(f"{file} is not readable YAML: {error}") from error
+    return merge_params(given, overrides)
+
+
+def merge_params(given: Any, overrides: Sequence[str] = ()) -> Params:
+    """Params from a mapping (or an OmegaConf node) over the defaults, checked. Raises ParamsError."""
+    try:
+        base = OmegaConf.structured(Params)
+        node = OmegaConf.create(given or {}) if not OmegaConf.is_config(given) else given
+        if not OmegaConf.is_dict(node):
+            raise ParamsError(f"params.yaml must be a mapping of groups. Got {type(given).__name__}.")
+        changes = OmegaConf.from_dotlist(list(overrides))
+        for source in (node, changes):
+            base = OmegaConf.merge(base, source)
+            if OmegaConf.select(source, "tasks.weights") is not None:  # a mixture replaces, it does not add
+                base.tasks.weights = OmegaConf.select(source, "tasks.weights")
+        params = OmegaConf.to_object(base)
+    except OmegaConfBaseException as error:
+        key = getattr(error, "full_key", "") or ""
+        first = str(error).strip().splitlines()[0]
+        raise ParamsError(f"Parameter '{key}': {first}") from error
+    check_params(params)
+    return params
+
+
+def check_params(params: Params) -> None:
+    """Raises ParamsError for the first value outside its range, or for values that do not fit together."""
+    _check_group("", params)
+    unknown = set(params.tasks.weights) - set(TASK_FAMILIES)
+    if unknown:
+        raise ParamsError(
+            f"Parameter 'tasks.weights' must name task families among {', '.join(TASK_FAMILIES)}. Got {sorted(unknown)}."
+        )
+    if not sum(params.tasks.weights.values()) > 0:
+        raise ParamsError(f"Parameter 'tasks.weights' must have a positive sum. Got {dict(params.tasks.weights)}.")
+    for name in ("source_beta", "target_beta", "block_share"):
+        value = getattr(params.tasks, name)
+        if len(value) != 2:
+            raise ParamsError(f"Parameter 'tasks.{name}' must hold two numbers. Got {value}.")
+    if params.tasks.block_share[0] > params.tasks.block_share[1]:
+        raise ParamsError(f"Parameter 'tasks.block_share' must not decrease. Got {params.tasks.block_share}.")
+    if params.network.width % params.network.heads:
+        raise ParamsError(
+            f"Parameter 'network.width' must be a multiple of network.heads ({params.network.heads}). "
+            f"Got {params.network.width}."
+        )
+    train = params.train
+    per_process = train.batch_size / train.processes
+    if per_process != int(per_process) or per_process % train.minibatch_group:
+        raise ParamsError(
+            f"Parameter 'train.batch_size' must be a multiple of train.processes × train.minibatch_group "
+            f"({train.processes} × {train.minibatch_group}). Got {train.batch_size}."
+        )
+    if train.adversarial_weight == 0 and train.likelihood_weight == 0:
+        raise ParamsError("Parameter 'train.adversarial_weight' and 'train.likelihood_weight' must not both be 0.")
+
+
+def _check_group(prefix: str, group: Any) -> None:
+    for f in dataclasses.fields(group):
+        key, value = f"{prefix}{f.name}", getattr(group, f.name)
+        if dataclasses.is_dataclass(value):
+            _check_group(f"{key}.", value)
+            continue
+        if "choices" in f.metadata and value not in f.metadata["choices"]:
+            raise ParamsError(f"Parameter '{key}' must be one of {', '.join(f.metadata['choices'])}. Got {value!r}.")
+        if "low" in f.metadata:
+            low, high = f.metadata["low"], f.metadata["high"]
+            values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+            for v in values:
+                if not (math.isfinite(v) and low <= v <= high):
+                    raise ParamsError(f"Parameter '{key}' must lie in [{low}, {high}]. Got {v}.")
+
+
+def to_dict(params: Any) -> dict:
+    """Plain nested dict of a params dataclass, for JSON and hashing."""
+    return dataclasses.asdict(params)

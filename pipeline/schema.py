@@ -1,0 +1,324 @@
+"""What a token is, and the way rows become features and come back.
+
+Three layouts of the same sample, N rows each:
+
+* rows     (N, C) float32: one column per scalar of the source in its own units (a pixel 0…16 or 0…255,
+           a category code 0…K−1, a number); NaN marks a missing cell.
+* tokens   L per row: a token owns some columns (an image patch its pixels, a label its one code).
+* features (N, F) float32: what networks read. Token i owns features [offset_i, offset_i + width_i):
+           patches scaled to [−1, 1], numbers standardised, categories one-hot.
+
+Shapes: N rows, C columns, L tokens, F features.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+MODALITIES = ("patch", "categorical", "numeric")
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a sample.
+
+    name: unique in its schema. modality: one of MODALITIES.
+    group: tokens of one group share their embedding and output weights (all patches of an image).
+    columns: indices of the row columns it owns, in feature order.
+    width: number of features (patch, numeric: len(columns); categorical: number of categories).
+    position: (row, column) on the group's grid; (0, i) where there is no grid.
+    center, scale: feature = (value − center) / scale; unused for categories.
+    """
+
+    name: str
+    modality: str
+    group: str
+    columns: tuple[int, ...]
+    width: int
+    position: tuple[int, int] = (0, 0)
+    center: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise ValueError(f"Token {self.name!r}: 'modality' must be one of {MODALITIES}. Got {self.modality!r}.")
+        if self.modality == "categorical" and len(self.columns) != 1:
+            raise ValueError(f"Token {self.name!r}: a categorical token owns one column. Got {len(self.columns)}.")
+        if self.modality != "categorical" and self.width != len(self.columns):
+            raise ValueError(
+                f"Token {self.name!r}: 'width' must equal its number of columns ({len(self.columns)}). Got {self.width}."
+            )
+        if self.width < 1 or not self.scale > 0:
+            raise ValueError(
+                f"Token {self.name!r}: 'width' must be ≥ 1 and 'scale' > 0. Got {self.width}, {self.scale}."
+            )
+
+
+@dataclass(frozen=True)
+class Group:
+    """A run of tokens that share weights: `tokens` are their indices, `features` the slice they own."""
+
+    name: str
+    modality: str
+    width: int
+    tokens: tuple[int, ...]
+    features: slice
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tokens of a dataset, in order, with what is needed to show rows to people.
+
+    image: (height_px, width_px, channels) when the first height·width·channels columns are an
+    image, row-major; else None. patch_size_px: edge of a patch. label: name of the token that
+    names the class, or "". categories: token name → the words behind its codes.
+    columns: one name per row column. kinds: column name → the dtype a user's table had.
+    """
+
+    tokens: tuple[Token, ...]
+    columns: tuple[str, ...]
+    image: tuple[int, int, int] | None = None
+    patch_size_px: int = 0
+    label: str = ""
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owned = sorted(c for t in self.tokens for c in t.columns)
+        if owned != list(range(len(self.columns))):
+            raise ValueError(
+                f"Schema: every column must belong to exactly one token. Got {len(owned)} owned of {len(self.columns)}."
+            )
+        if len({t.name for t in self.tokens}) != len(self.tokens):
+            raise ValueError("Schema: token names must be unique.")
+
+    # -- sizes and look-ups ------------------------------------------------------------------
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(L+1,) int64: token i owns features [offsets[i], offsets[i+1])."""
+        return np.concatenate([[0], np.cumsum([t.width for t in self.tokens])]).astype(np.int64)
+
+    @property
+    def n_features(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def token_of_column(self) -> np.ndarray:
+        """(C,) int64: the token that owns each column."""
+        out = np.empty(len(self.columns), np.int64)
+        for i, t in enumerate(self.tokens):
+            out[list(t.columns)] = i
+        return out
+
+    @cached_property
+    def token_of_feature(self) -> np.ndarray:
+        """(F,) int64: the token that owns each feature."""
+        return np.repeat(np.arange(self.n_tokens), [t.width for t in self.tokens])
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Maximal runs of neighbouring tokens with the same group, modality and width."""
+        runs: list[list[int]] = []
+        for i, t in enumerate(self.tokens):
+            previous = self.tokens[runs[-1][-1]] if runs else None
+            if previous and (previous.group, previous.modality, previous.width) == (t.group, t.modality, t.width):
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+        return tuple(
+            Group(
+                self.tokens[r[0]].group,
+                self.tokens[r[0]].modality,
+                self.tokens[r[0]].width,
+                tuple(r),
+                slice(int(self.offsets[r[0]]), int(self.offsets[r[-1] + 1])),
+            )
+            for r in runs
+        )
+
+    def index(self, name: str) -> int:
+        """Index of the token called `name`. Raises KeyError that lists the names."""
+        for i, t in enumerate(self.tokens):
+            if t.name == name:
+                return i
+        raise KeyError(f"No token {name!r}; the schema has {[t.name for t in self.tokens][:20]}.")
+
+    @property
+    def label_token(self) -> int | None:
+        """Index of the label token, or None."""
+        return self.index(self.label) if self.label else None
+
+    def tokens_of(self, modality: str) -> np.ndarray:
+        """(k,) int64 indices of the tokens of that modality."""
+        return np.array([i for i, t in enumerate(self.tokens) if t.modality == modality], np.int64)
+
+    # -- rows ↔ features ---------------------------------------------------------------------
+    @cached_property
+    def _continuous(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        cols, feats, center, scale = [], [], [], []
+        for i, t in enumerate(self.tokens):
+            if t.modality != "categorical":
+                cols += list(t.columns)
+                feats += range(int(self.offsets[i]), int(self.offsets[i + 1]))
+                center += [t.center] * t.width
+                scale += [t.scale] * t.width
+        return (
+            np.array(cols, np.int64),
+            np.array(feats, np.int64),
+            np.array(center, np.float32),
+            np.array(scale, np.float32),
+        )
+
+    def check_rows(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` as (N, C), any real dtype. Raises ValueError naming shape and category faults."""
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            raise ValueError(f"'rows' must have shape (N, {len(self.columns)}). Got {rows.shape}.")
+        if np.isinf(rows).any() if rows.dtype.kind == "f" else False:
+            raise ValueError("'rows' must be finite or NaN (missing). Got an infinity.")
+        for i in self.tokens_of("categorical"):
+            t = self.tokens[i]
+            codes = rows[:, t.columns[0]]
+            known = codes[~np.isnan(codes)] if codes.dtype.kind == "f" else codes
+            if known.size and (known.min() < 0 or known.max() >= t.width or (known != np.floor(known)).any()):
+                raise ValueError(
+                    f"'rows': column {self.columns[t.columns[0]]!r} must hold whole codes 0…{t.width - 1}. "
+                    f"Got values in [{known.min()}, {known.max()}]."
+                )
+        return rows
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """(N, L) bool: a token with any NaN column is missing."""
+        out = np.zeros((len(rows), self.n_tokens), bool)
+        if rows.dtype.kind == "f":
+            n, c = np.nonzero(np.isnan(rows))
+            out[n, self.token_of_column[c]] = True
+        return out
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """(N, F) float32 features of (N, C) rows; features of missing cells are 0."""
+        rows = np.asarray(rows)
+        out = np.zeros((len(rows), self.n_features), np.float32)
+        cols, feats, center, scale = self._continuous
+        if len(cols):
+            out[:, feats] = (rows[:, cols].astype(np.float32) - center) / scale
+        for i in self.tokens_of("categorical"):
+            codes = rows[:, self.tokens[i].columns[0]].astype(np.float32)
+            known = np.flatnonzero(~np.isnan(codes))
+            out[known, self.offsets[i] + codes[known].astype(np.int64)] = 1.0
+        np.nan_to_num(out, copy=False)
+        return out
+
+    def decode(self, features: np.ndarray) -> np.ndarray:
+        """(N, C) float32 rows of (N, F) features: patches clipped to their range, category = argmax."""
+        features = np.asarray(features, np.float32)
+        out = np.empty((len(features), len(self.columns)), np.float32)
+        cols, feats, center, scale = self._continuous
+        if len(cols):
+            out[:, cols] = features[:, feats] * scale + center
+        for i, t in enumerate(self.tokens):
+            if t.modality == "categorical":
+                out[:, t.columns[0]] = features[:, self.offsets[i] : self.offsets[i + 1]].argmax(1)
+            elif t.modality == "patch":
+                c = list(t.columns)
+                out[:, c] = out[:, c].clip(t.center - t.scale, t.center + t.scale)
+        return out
+
+    # -- views for people ----------------------------------------------------------------------
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(N, height, width, channels) pixels in the source's units. Raises when there is no image."""
+        if self.image is None:
+            raise ValueError("This schema has no image.")
+        size = int(np.prod(self.image))
+        return np.asarray(rows)[:, :size].reshape(len(rows), *self.image)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """(N,) int64 class codes (−1 where missing). Raises when there is no label token."""
+        i = self.label_token
+        if i is None:
+            raise ValueError("This schema has no label token.")
+        codes = np.asarray(rows)[:, self.tokens[i].columns[0]].astype(np.float32)
+        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+
+    @property
+    def pixel_range(self) -> tuple[float, float]:
+        """(lowest, highest) pixel value of the source."""
+        first = self.tokens[int(self.tokens_of("patch")[0])]
+        return first.center - first.scale, first.center + first.scale
+
+    def observed_tokens(self, observed: np.ndarray) -> np.ndarray:
+        """(N, L) bool from a column mask (N, C): a token counts as observed when all its columns are."""
+        observed = np.asarray(observed, bool)
+        out = np.ones((len(observed), self.n_tokens), bool)
+        n, c = np.nonzero(~observed)
+        out[n, self.token_of_column[c]] = False
+        return out
+
+    # -- files -----------------------------------------------------------------------------------
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Schema:
+        """The schema written by `to_json`. Raises ValueError on malformed text."""
+        try:
+            raw = json.loads(text)
+            tokens = tuple(
+                Token(**{**t, "columns": tuple(t["columns"]), "position": tuple(t["position"])}) for t in raw["tokens"]
+            )
+            return Schema(
+                tokens=tokens,
+                columns=tuple(raw["columns"]),
+                image=tuple(raw["image"]) if raw["image"] else None,
+                patch_size_px=raw["patch_size_px"],
+                label=raw["label"],
+                categories=raw["categories"],
+                kinds=raw["kinds"],
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"Not a schema: {error!r}.") from error
+
+    @staticmethod
+    def load(path: Path) -> Schema:
+        return Schema.from_json(Path(path).read_text(encoding="utf8"))
+
+
+def image_label_schema(
+    height_px: int, width_px: int, channels: int, patch_size_px: int, low: float, high: float, labels: list[str]
+) -> Schema:
+    """Schema of an image cut into square patches, followed by one label token when `labels` is non-empty.
+
+    Columns: pixels row-major (height, width, channel), then the label code.
+    Raises ValueError when the patch does not divide the image.
+    """
+    if patch_size_px < 1 or height_px % patch_size_px or width_px % patch_size_px:
+        raise ValueError(f"'patch_size_px' must divide the image, {height_px}×{width_px}. Got {patch_size_px}.")
+    pixel = np.arange(height_px * width_px * channels).reshape(height_px, width_px, channels)
+    tokens = []
+    for r in range(height_px // patch_size_px):
+        for c in range(width_px // patch_size_px):
+            p = patch_size_px
+            cols = tuple(int(i) for i in pixel[r * p : (r + 1) * p, c * p : (c + 1) * p].ravel())
+            center, scale = (low + high) / 2, (high - low) / 2
+            tokens.append(Token(f"patch_{r}_{c}", "patch", "image", cols, len(cols), (r, c), center, scale))
+    names = [f"pixel_{i}" for i in range(pixel.size)]
+    if labels:
+        tokens.append(Token("label", "categorical", "label", (pixel.size,), len(labels)))
+        names.append("label")
+    return Schema(
+        tuple(tokens),
+        tuple(names),
+        image=(height_px, width_px, channels),
+        patch_size_px=patch_size_px,
+        label="label" if labels else "",
+        categories={"label": labels} if labels else {},
+    )
