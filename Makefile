@@ -1,0 +1,48 @@
+# make reproduce: environment, then every stage · make test: environment, then the tests.
+# TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
+PYTHON ?= python3
+TORCH ?= default
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+VENV := .venv
+RUN := $(VENV)/bin
+PIP_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX),)
+READY := $(VENV)/.ready
+
+.PHONY: environment reproduce test test-slow lint format golden bench gpu clean
+
+environment: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -r requirements.lock
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	test -d .dvc || $(RUN)/dvc init --quiet
+	touch $@
+
+reproduce: environment
+	$(RUN)/dvc repro
+
+test: environment
+	$(RUN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: environment
+	$(RUN)/python -m pytest -m "slow and not gpu"
+
+lint: environment
+	$(RUN)/ruff check . && $(RUN)/ruff format --check .
+
+format: environment
+	$(RUN)/ruff check --fix . && $(RUN)/ruff format .
+
+golden: environment
+	$(RUN)/python -m tests.golden
+
+bench: environment
+	for script in task_sampling attention losses gmm25; do $(RUN)/python -m benchmarks.$$script; done
+
+gpu: environment
+	$(RUN)/python -m pytest -m gpu && $(RUN)/python -m benchmarks.attention && $(RUN)/python -m benchmarks.losses
+
+clean:
+	rm -rf data/raw data/tokens data/tasks data/simulations data/models data/checkpoints data/metrics data/plots data/report

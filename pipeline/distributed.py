@@ -1,0 +1,95 @@
+"""Data-parallel processes: who am I, averaging gradients, and starting several on one machine.
+
+Started by `torchrun`, a process reads its place from the environment (RANK, WORLD_SIZE, …). Otherwise
+`launch` starts `train.processes` of them over gloo: on CPUs with few cores and small models, processes
+scale better than intra-op threads.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from pipeline.stage import die_with_parent
+
+
+@dataclass(frozen=True)
+class World:
+    """process: this one's place, 0 … processes − 1."""
+
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """True in the one process that writes files."""
+        return self.process == 0
+
+    def average(self, gradient: Tensor) -> None:
+        """Averages a flat gradient over all processes, in place."""
+        if self.processes > 1:
+            dist.all_reduce(gradient)
+            gradient.div_(self.processes)
+
+    def barrier(self) -> None:
+        if self.processes > 1:
+            dist.barrier()
+
+
+def started_by_torchrun() -> bool:
+    """True when the environment holds a place in a process group."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def join(device: torch.device) -> World:
+    """The world of this process; joins the process group when there is one (NCCL on cuda, gloo on cpu)."""
+    if not started_by_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
+        return World()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """Leaves the process group, when there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def launch(function: Callable[..., None], args: tuple, processes: int) -> None:
+    """Runs `function(*args)` in `processes` new processes on this machine and waits for all.
+
+    Raises RuntimeError with the failing process's message; the others are ended with it.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = mp.spawn(_enter, (function, args, processes, port), nprocs=processes, join=False)
+    try:
+        while not context.join():
+            pass
+    except mp.ProcessExitedException as error:
+        raise RuntimeError(f"training process {error.error_index} ended with code {error.exit_code}") from error
+    except mp.ProcessRaisedException as error:
+        if os.environ.get("BIGLEARN_TRACEBACK"):
+            raise
+        raise RuntimeError(str(error).strip().splitlines()[-1]) from error
+    finally:
+        for process in context.processes:
+            if process.is_alive():
+                process.terminate()
+                process.join()
+
+
+def _enter(process: int, function: Callable[..., None], args: tuple, processes: int, port: int) -> None:
+    die_with_parent()
+    place = {"RANK": process, "LOCAL_RANK": process, "WORLD_SIZE": processes, "MASTER_PORT": port}
+    os.environ.update({k: str(v) for k, v in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
+    function(*args)

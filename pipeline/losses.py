@@ -1,0 +1,72 @@
+"""Training losses beyond the logits: gradient penalties, likelihood terms, mismatched sources. Pure functions.
+
+The adversarial and communication terms on logits are in kernels/discriminator_losses.
+Shapes: B rows, L tokens, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kernels.task_sampling import SOURCE, TARGET
+from pipeline.schema import Group
+
+
+def mismatched_source(features: Tensor, donor: Tensor, role: Tensor, token_of_feature: Tensor) -> Tensor:
+    """(B, F) rows that keep their own x_T but take x_S from `donor`: negatives whose parts are real and do not fit.
+
+    features, donor: (B, F); role: (B, L); token_of_feature: (F,).
+    A discriminator that sees only real and generated rows can ignore x_S for long; these make it look.
+    """
+    return torch.where(role[:, token_of_feature] == SOURCE, donor, features)
+
+
+def exact_penalty(discriminator: Callable[[Tensor, Tensor], Tensor], features: Tensor, role: Tensor) -> Tensor:
+    """(B,) squared gradient norms ‖∇_x f(x; S, T)‖², differentiable: R1 on real rows, R2 on generated ones.
+
+    features: (B, F); role: (B, L). Source: Mescheder et al. 2018 (1801.04406); R3GAN (2501.05441).
+    """
+    features = features.detach().requires_grad_(True)
+    logits = discriminator(features, role)
+    (gradient,) = torch.autograd.grad(logits.sum(), features, create_graph=True)
+    return gradient.square().sum(1)
+
+
+def approximate_penalty(
+    discriminator: Callable[[Tensor, Tensor], Tensor], features: Tensor, role: Tensor, sigma: float, noise: Tensor
+) -> Tensor:
+    """(B,) one-draw estimates of ‖∇_x f‖²: ((f(x + σε) − f(x)) / σ)². Approximate: one draw has a large variance.
+
+    noise: (B, F) standard normal; sigma: in feature units.
+    """
+    both = discriminator(torch.cat([features, features + sigma * noise]), role.repeat(2, 1))
+    clean, moved = both.chunk(2)
+    return ((moved - clean) / sigma).square()
+
+
+def likelihood_terms(
+    raw: Tensor, features: Tensor, role: Tensor, groups: tuple[Group, ...], least_source_share: float
+) -> tuple[Tensor, Tensor]:
+    """(categorical, continuous): cross-entropy in nats and absolute error, each a mean over its target tokens.
+
+    Rows whose share of source tokens is below `least_source_share` do not count; without a counted token a term
+    is 0. raw: (B, F) outputs of the generator before the softmax; features: (B, F) data; role: (B, L).
+    """
+    counted = ((role == SOURCE).sum(1) >= least_source_share * role.shape[1])[:, None]
+    categorical, continuous = raw.new_zeros(2), raw.new_zeros(2)
+    for group in groups:
+        tokens = slice(group.tokens[0], group.tokens[-1] + 1)
+        weight = ((role[:, tokens] == TARGET) & counted).to(raw.dtype)
+        shape = (len(raw), len(group.tokens), group.width)
+        out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
+        if group.modality == "categorical":
+            error = -(out.log_softmax(-1) * true).sum(-1)
+            categorical = categorical + torch.stack([(error * weight).sum(), weight.sum()])
+        else:
+            error = functional.l1_loss(out, true, reduction="none").mean(-1)
+            continuous = continuous + torch.stack([(error * weight).sum(), weight.sum()])
+    return categorical[0] / categorical[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)

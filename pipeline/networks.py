@@ -1,0 +1,188 @@
+"""The universal transformer, and the generator and discriminator made of it.
+
+Tokens of a sample, in the order of its schema, are preceded by one CLS token. Role says what a token
+is in the task (S, T): hidden (marginalised: it is packed away and costs nothing), source or target.
+Rank restricts attention: token i sees token j iff rank[j] <= rank[i] (all zero: bidirectional).
+
+Shapes: B rows, L tokens, F features, M visible tokens of the batch (CLS included), W model width,
+H heads, D head dimension, Z noise width.
+Source: arXiv 2407.21319, section 3.2; packing and ranks are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kernels.masked_attention import Packing, make_packing, masked_attention, pack, unpack
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.params import NetworkParams
+from pipeline.schema import Schema
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block on packed tokens: masked attention, then an MLP."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, attention_backend: str) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_backend = attention_backend
+        hidden = int(width * mlp_ratio)
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, hidden)
+        self.mlp_out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, packing: Packing, rank: Tensor | None) -> Tensor:
+        """(M, W) tokens after the block. x: (M, W); rank: (M,) int16 or None (bidirectional)."""
+        m, width = x.shape
+        qkv = self.query_key_value(self.attention_norm(x)).view(m, 3, self.heads, width // self.heads)
+        q, k, v = qkv.unbind(1)
+        mixed = masked_attention(q, k, v, packing, rank, backend=self.attention_backend)
+        x = x + self.attention_out(mixed.reshape(m, width))
+        return x + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
+
+
+class TokenTransformer(nn.Module):
+    """Transformer over the visible tokens of a schema and a CLS token; the body of both networks."""
+
+    def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
+        super().__init__()
+        width = params.width
+        self.groups = schema.groups
+        self.n_tokens = schema.n_tokens
+        self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
+        self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * 0.5)
+        self.role = nn.Parameter(torch.randn(3, width) * 0.5)
+        self.cls = nn.Parameter(torch.zeros(width))
+        self.blocks = nn.ModuleList(
+            Block(width, params.heads, params.mlp_ratio, attention_backend) for _ in range(params.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        for group, layer in zip(self.groups, self.embed, strict=True):  # unit variance whatever the token's width
+            nn.init.normal_(layer.weight, std=1.0 if group.modality == "categorical" else group.width**-0.5)
+
+    def embed_values(self, features: Tensor) -> Tensor:
+        """(B, L, W) embeddings of the token values in (B, F) features."""
+        parts = []
+        for group, layer in zip(self.groups, self.embed, strict=True):
+            values = features[:, group.features].reshape(len(features), len(group.tokens), group.width)
+            parts.append(layer(values))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def forward(self, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(CLS feature (B, W), token features (B, L, W); zeros at hidden tokens).
+
+        tokens: (B, L, W) without role and position; cls: (B, W) added to the CLS token;
+        role: (B, L) int; rank: (B, L) int16 or None (bidirectional).
+        """
+        tokens = tokens + self.position + functional.embedding(role.long(), self.role)
+        x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
+        visible = functional.pad(role != HIDDEN, (1, 0), value=True)
+        packing = make_packing(visible)
+        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)
+        x = pack(x, packing)
+        for block in self.blocks:
+            x = block(x, packing, packed_rank)
+        x = unpack(self.norm(x), packing)
+        return x[:, 0], x[:, 1:]
+
+
+class Generator(nn.Module):
+    """G(x_S, role, z): draws x_T | x_S for any task (S, T)."""
+
+    def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
+        super().__init__()
+        self.body = TokenTransformer(schema, params, attention_backend)
+        self.noise_width = params.noise_width
+        self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
+        self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
+        self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
+        self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
+
+    def noise(self, rows: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
+        """(rows, L + 1, Z) standard normal noise; index 0 is the global noise."""
+        shape = (rows, self.body.n_tokens + 1, self.noise_width)
+        device = device or self.token_noise.weight.device
+        return torch.randn(shape, generator=generator, device=device)
+
+    def raw(self, features: Tensor, role: Tensor, noise: Tensor, rank: Tensor | None = None) -> Tensor:
+        """(B, F) outputs before the softmax: tanh'd patches, numbers, logits of categories.
+
+        features: (B, F), read at source tokens only; role: (B, L); noise: (B, L + 1, Z); rank: (B, L) or None.
+        """
+        source = (role == SOURCE)[..., None]
+        tokens = torch.where(source, self.body.embed_values(features), self.token_noise(noise[:, 1:]))
+        _, tokens = self.body(tokens, self.global_noise(noise[:, 0]), role, rank)
+        return self._heads(tokens)
+
+    def _heads(self, tokens: Tensor) -> Tensor:
+        parts = []
+        for group, head in zip(self.body.groups, self.heads, strict=True):
+            first, last = group.tokens[0], group.tokens[-1] + 1
+            out = head(tokens[:, first:last])
+            parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def relax(self, raw: Tensor) -> Tensor:
+        """(B, F) raw outputs with the logits of every category token turned into probabilities."""
+        if all(g.modality != "categorical" for g in self.body.groups):
+            return raw
+        parts = []
+        for group in self.body.groups:
+            part = raw[:, group.features]
+            if group.modality == "categorical":
+                part = part.reshape(len(raw), len(group.tokens), group.width).softmax(-1).flatten(1)
+            parts.append(part)
+        return torch.cat(parts, 1)
+
+    def fill(self, features: Tensor, role: Tensor, generated: Tensor) -> Tensor:
+        """(B, F) `features` with the target tokens replaced by `generated`, and hidden tokens by 0."""
+        role = role[:, self.token_of_feature]
+        return torch.where(role == TARGET, generated, torch.where(role == SOURCE, features, features.new_zeros(())))
+
+    def forward(self, features: Tensor, role: Tensor, noise: Tensor, rank: Tensor | None = None) -> Tensor:
+        """(B, F) rows whose target tokens are drawn from p(x_T | x_S); categories are relaxed."""
+        return self.fill(features, role, self.relax(self.raw(features, role, noise, rank)))
+
+
+class Discriminator(nn.Module):
+    """f(x; S, T): one logit for any task; at the optimum log q(x_{S∪T}) / [p(x_T | x_S) q(x_S)]."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        params: NetworkParams,
+        *,
+        patch_logit: bool = True,
+        minibatch_group: int = 8,
+        attention_backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.body = TokenTransformer(schema, params, attention_backend)
+        self.minibatch_group = minibatch_group
+        self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
+        self.patch_logit = nn.Linear(params.width, 1) if patch_logit else None
+
+    def forward(self, features: Tensor, role: Tensor) -> Tensor:
+        """(B,) logits. features: (B, F); role: (B, L). Consecutive runs of `minibatch_group` rows share their
+        standard deviation, so a run must hold only real or only generated rows."""
+        cls, tokens = self.body(
+            self.body.embed_values(features), features.new_zeros(len(features), self.body.cls.numel()), role
+        )
+        if self.minibatch_group > 1:
+            cls = torch.cat([cls, self._group_deviation(cls)], 1)
+        logit = self.cls_logit(cls)[:, 0]
+        if self.patch_logit is not None:
+            target = (role == TARGET).to(logit.dtype)
+            per_token = self.patch_logit(tokens)[..., 0]
+            logit = logit + (per_token * target).sum(1) / target.sum(1).clamp(min=1.0)
+        return logit
+
+    def _group_deviation(self, x: Tensor) -> Tensor:
+        groups = x.view(-1, self.minibatch_group, x.shape[1])
+        deviation = (groups.var(1, unbiased=False, keepdim=True) + 1e-4).sqrt()
+        return deviation.expand_as(groups).reshape_as(x)

@@ -1,0 +1,63 @@
+"""What every stage's main does: read the parameters, run, and end with one clear line when it cannot.
+
+A stage dies with the process that started it (Linux), and holds a lock on its output, so that a killed
+`dvc repro` leaves no orphan that a second one would run beside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from pipeline.params import Params, ParamsError, load_params
+from pipeline.paths import Paths, paths
+
+BAD_PARAMETERS, FAILED, INTERRUPTED = 2, 1, 130
+_PR_SET_PDEATHSIG = 1
+
+
+def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
+    """Runs `run(params, paths)` as the stage `name` and exits: 0, 2 for bad parameters, 1 for bad input or a full
+    disk, 130 for Ctrl-C. Command-line arguments are dotted overrides, e.g. `train.steps=100`."""
+    die_with_parent()
+    try:
+        params = load_params(overrides=sys.argv[1:])
+        with stage_lock(name, paths()):
+            run(params, paths())
+    except ParamsError as error:
+        _end(f"{name}: {error}", BAD_PARAMETERS)
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("BIGLEARN_TRACEBACK"):
+            raise
+        _end(f"{name}: {error}", FAILED)
+    except KeyboardInterrupt:
+        _end(f"{name}: interrupted; what was saved is intact", INTERRUPTED)
+
+
+def _end(message: str, code: int) -> None:
+    print(message, file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+def die_with_parent() -> None:
+    """Asks the kernel to send SIGTERM to this process when its parent dies; does nothing off Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def stage_lock(name: str, where: Paths) -> Iterator[None]:
+    """Holds the stage's lock file. Raises ValueError when another process runs the same stage here."""
+    folder = where.data / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{name}.lock", "w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is running the stage '{name}' in {where.root}") from error
+        yield

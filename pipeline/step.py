@@ -1,0 +1,216 @@
+"""One training step of BigLearn-GAN: the discriminator's turn, then the generator's.
+
+    min_θ max_φ E_{q(S,T)} { E_q log σ(f_φ(x; S, T)) + E_{p_θ(x_T|x_S) q(x_S)} log σ(−f_φ(x; S, T)) }
+
+in a non-saturating, relativistic or hinge form, with mismatched-source negatives, the communication
+loss, R1 and R2, and the likelihood route. Source: arXiv 2407.21319, equations 5 and 6.
+
+A generated batch serves both turns, and the relativistic generator compares it with the real logits
+of the discriminator's turn: one generator pass and one discriminator pass fewer a step.
+
+Shapes: B rows of this process, L tokens, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
+from kernels.task_sampling import FAMILIES
+from pipeline.batches import Batch
+from pipeline.flat import FlatParameters
+from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
+from pipeline.networks import Discriminator, Generator
+from pipeline.params import TrainParams
+
+Losses = dict[str, Tensor]
+
+
+class NonFiniteError(RuntimeError):
+    """Too many steps in a row produced a loss or gradient that is not finite."""
+
+
+class TrainingStep:
+    """Holds both networks, their optimisers and the averaged generator; called once a step.
+
+    reduce: averages a flat gradient over processes in place (identity for one process).
+    """
+
+    PENALTY_SIGMA = 0.1  # feature units, for the approximate penalty
+    NON_FINITE_LIMIT = 10  # steps in a row that may be skipped
+
+    def __init__(
+        self,
+        generator: Generator,
+        discriminator: Discriminator,
+        average: Generator,
+        params: TrainParams,
+        *,
+        autocast: bool = False,
+        reduce: Callable[[Tensor], None] = lambda gradient: None,
+    ) -> None:
+        self.generator, self.discriminator, self.average = generator, discriminator, average
+        self.params, self.reduce = params, reduce
+        self.flat_g, self.flat_d = FlatParameters(generator), FlatParameters(discriminator)
+        self.flat_average = FlatParameters(average)
+        self.flat_average.require_gradients(False)
+        self.adam_g = self.flat_g.adam(params.lr, params.beta2)
+        self.adam_d = self.flat_d.adam(params.lr, params.beta2)
+        self.autocast = autocast
+        self.non_finite = 0
+
+    def __call__(self, batch: Batch, step: int, noise_seed: int) -> tuple[Losses, FamilyStatistics | None]:
+        """(detached losses by name, per-family statistics of the discriminator or None) of step `step`.
+
+        noise_seed: seeds every random draw of this step in this process. Raises NonFiniteError.
+        """
+        device = batch.features.device
+        noise = torch.Generator(device=device).manual_seed(noise_seed)
+        for adam in (self.adam_g, self.adam_d):
+            adam.param_groups[0]["lr"] = learning_rate(self.params, step)
+        losses, statistics = {}, None
+        raw, fake, other_fake = self._generate(batch, noise)
+        real_logits = None
+        if self.params.adversarial_weight > 0:
+            loss, statistics, real_logits, terms = self._discriminator_loss(batch, fake, other_fake, step, noise)
+            losses |= terms
+            losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
+        loss, terms = self._generator_loss(batch, raw, fake, other_fake, real_logits)
+        losses |= terms
+        losses["generator_gradient_norm"] = self._update(self.flat_g, self.adam_g, loss)
+        decay = min(self.params.ema_decay, (1 + step) / (10 + step))
+        self.flat_average.values.lerp_(self.flat_g.values, 1 - decay)
+        return losses, statistics
+
+    # -- the two turns --------------------------------------------------------------------------
+    def _generate(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        rows, device = len(batch.features), batch.features.device
+        with self._autocast(device):
+            raw = self.generator.raw(batch.features, batch.role, self.generator.noise(rows, noise, device), batch.rank)
+            raw = raw.float()
+            fake = self.generator.fill(batch.features, batch.role, self.generator.relax(raw))
+            other = None
+            if self.params.communication_weight > 0 and batch.other_role is not None:
+                z = self.generator.noise(rows, noise, device)
+                other = self.generator(batch.features, batch.other_role, z, batch.other_rank).float()
+        return raw, fake, other
+
+    def _discriminator_loss(
+        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, noise: torch.Generator
+    ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
+        p, rows = self.params, len(batch.features)
+        inputs, roles = [batch.features, fake.detach()], [batch.role, batch.role]
+        index = batch.mismatch_index
+        if p.mismatch_weight > 0 and len(index):
+            x = mismatched_source(batch.features, batch.donor, batch.role, self.generator.token_of_feature)
+            inputs.append(x[index])
+            roles.append(batch.role[index])
+        with self._autocast(batch.features.device):
+            logits = self.discriminator(torch.cat(inputs), torch.cat(roles)).float()
+            cross = self._cross_logits(batch, fake, other_fake, logits[rows : 2 * rows], detach=True)
+        mismatched = has_source = None
+        if len(inputs) == 3:
+            mismatched = logits.new_zeros(rows).index_put((index,), logits[2 * rows :])
+            has_source = torch.zeros(rows, dtype=torch.bool, device=logits.device).index_fill(0, index, True)
+        loss, statistics = discriminator_losses(
+            logits[:rows],
+            logits[rows : 2 * rows],
+            batch.family,
+            mismatched=mismatched,
+            has_source=has_source,
+            cross=cross,
+            kind=p.loss,
+            adversarial_weight=p.adversarial_weight,
+            mismatch_weight=p.mismatch_weight if mismatched is not None else 0.0,
+            communication_weight=p.communication_weight if cross is not None else 0.0,
+            n_families=len(FAMILIES),
+        )
+        terms = {"discriminator_loss": loss.detach()}
+        if p.penalty != "off" and p.penalty_weight > 0 and step % p.penalty_interval == 0:
+            squares = self._penalty(batch, fake.detach(), noise)
+            real_square, fake_square = squares.view(2, rows).mean(1)
+            loss = loss + 0.5 * p.penalty_weight * p.penalty_interval * (real_square + fake_square)
+            terms |= {"r1": real_square.detach(), "r2": fake_square.detach()}
+        return loss, statistics, logits[:rows].detach(), terms
+
+    def _penalty(self, batch: Batch, fake: Tensor, noise: torch.Generator) -> Tensor:
+        features, role = torch.cat([batch.features, fake]), batch.role.repeat(2, 1)
+        if self.params.penalty == "exact":
+            return exact_penalty(self.discriminator, features, role)
+        draw = torch.randn(features.shape, generator=noise, device=features.device)
+        return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, draw)
+
+    def _generator_loss(
+        self, batch: Batch, raw: Tensor, fake: Tensor, other_fake: Tensor | None, real_logits: Tensor | None
+    ) -> tuple[Tensor, Losses]:
+        p, terms = self.params, {}
+        loss = raw.new_zeros(())
+        if real_logits is not None:
+            self.flat_d.require_gradients(False)
+            with self._autocast(batch.features.device):
+                fake_logits = self.discriminator(fake, batch.role).float()
+                cross = self._cross_logits(batch, fake, other_fake, fake_logits, detach=False)
+            self.flat_d.require_gradients(True)
+            loss, _ = generator_losses(
+                real_logits,
+                fake_logits,
+                batch.family,
+                cross=cross,
+                kind=p.loss,
+                adversarial_weight=p.adversarial_weight,
+                communication_weight=p.communication_weight if cross is not None else 0.0,
+                n_families=len(FAMILIES),
+            )
+            terms["generator_loss"] = loss.detach()
+        if p.likelihood_weight > 0:
+            categorical, continuous = likelihood_terms(
+                raw, batch.features, batch.role, self.generator.body.groups, p.likelihood_source_share
+            )
+            loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
+            terms |= {"cross_entropy": categorical.detach(), "absolute_error": continuous.detach()}
+        return loss, terms
+
+    def _cross_logits(
+        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, own: Tensor, *, detach: bool
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+        """f(x¹; S₁,T₁), f(x¹; S₂,T₂), f(x²; S₁,T₁), f(x²; S₂,T₂); `own` is the first."""
+        if other_fake is None:
+            return None
+        if detach:
+            fake, other_fake = fake.detach(), other_fake.detach()
+        inputs = torch.cat([fake, other_fake, other_fake])
+        roles = torch.cat([batch.other_role, batch.role, batch.other_role])
+        first_other, other_first, other_other = self.discriminator(inputs, roles).float().chunk(3)
+        return own, first_other, other_first, other_other
+
+    def _update(self, flat: FlatParameters, adam: torch.optim.Adam, loss: Tensor) -> Tensor:
+        flat.gradients.zero_()
+        if loss.requires_grad:
+            loss.backward(inputs=flat.parameters)
+        self.reduce(flat.gradients)
+        norm = flat.clip(self.params.clip_norm)
+        if not torch.isfinite(norm):
+            self.non_finite += 1
+            if self.non_finite > self.NON_FINITE_LIMIT:
+                raise NonFiniteError(
+                    f"{self.non_finite} updates in a row had a gradient that is not finite; 'train.lr' or "
+                    f"'train.penalty_weight' does not suit this data. The last checkpoint is intact."
+                )
+            return norm.detach()
+        self.non_finite = 0
+        adam.step()
+        return norm.detach()
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+
+def learning_rate(params: TrainParams, step: int) -> float:
+    """Step size at `step`: linear warm-up, constant, then linear to zero from decay_start × steps on."""
+    warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
+    start = params.decay_start * params.steps
+    left = (params.steps - step) / max(1.0, params.steps - start) if step > start else 1.0
+    return params.lr * warm * left

@@ -1,0 +1,200 @@
+"""Stage train: BigLearn-GAN on the task bank → data/models. Run: python -m pipeline.train
+
+One readable loop. It resumes from the last intact checkpoint of the same params, data and code, and
+ends bit-identical on CPU to a run that was never interrupted. On several GPUs or machines:
+torchrun --nproc-per-node N -m pipeline.train
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import time
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from kernels.task_sampling import FAMILIES, TaskBank
+from pipeline import distributed
+from pipeline.batches import BatchReader
+from pipeline.checkpoint import Checkpoints, run_key
+from pipeline.files import write_json
+from pipeline.model_files import save_network
+from pipeline.networks import Discriminator, Generator
+from pipeline.params import Params, TrainParams, merge_params, to_dict
+from pipeline.paths import Paths
+from pipeline.pictures import save_progress_grid
+from pipeline.sampler import Sampler
+from pipeline.schema import Schema
+from pipeline.stage import run_stage
+from pipeline.step import TrainingStep
+from pipeline.training_log import TrainingLog
+
+CODE = ("train", "step", "losses", "networks", "batches", "flat", "schema")
+
+
+def run(params: Params, where: Paths) -> None:
+    """Trains and writes data/models/{generator, discriminator, progress}, data/metrics/train.json and curves."""
+    device = _device(params.train)
+    if distributed.started_by_torchrun() or params.train.processes == 1 or device.type == "cuda":
+        train_process(to_dict(params), str(where.root))
+    else:
+        distributed.launch(train_process, (to_dict(params), str(where.root)), params.train.processes)
+
+
+def train_process(raw_params: dict, root: str) -> None:
+    """What one process does; plain arguments, since it may be a new process."""
+    params, where = merge_params(raw_params), Paths(Path(root))
+    torch.set_num_threads(params.train.threads)
+    torch.set_flush_denormal(True)
+    device = _device(params.train)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    world = distributed.join(device)
+    try:
+        _train(params, where, device, world)
+    finally:
+        distributed.leave()
+
+
+def _train(params: Params, where: Paths, device: torch.device, world: distributed.World) -> None:
+    started = time.perf_counter()
+    seed = params.seed + params.train.seed_offset
+    schema = Schema.load(where.tokens / "schema.json")
+    reader = _reader(params, where, schema, world, seed)
+    state = build_step(params, schema, device, world, seed)
+    checkpoints = Checkpoints(where.checkpoints / _key(params, where))
+    first_step = checkpoints.restore(state)
+    world.barrier()
+    train = params.train
+    with TrainingLog(where.plots / "train", first_step, enabled=world.is_first) as log:
+        progress = tqdm(
+            range(first_step, train.steps), "train", train.steps, initial=first_step, disable=not world.is_first,
+            unit="step", mininterval=1.0, dynamic_ncols=True,
+        )  # fmt: skip
+        for step in progress:
+            batch = reader(step).to(device)
+            losses, statistics = state(batch, step, _noise_seed(seed, step, world.process))
+            done = step + 1
+            log.collect(losses)
+            if world.is_first and (done % train.log_interval == 0 or done == train.steps):
+                shown = log.write(done, statistics, FAMILIES)
+                progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+            if world.is_first and (done % train.sample_interval == 0 or done == train.steps):
+                _save_grid(state, schema, params, reader, where.models / "progress", done)
+            if world.is_first and done % train.checkpoint_interval == 0 and done < train.steps:
+                checkpoints.save(done, state)
+    if world.is_first:
+        _save(params, where, schema, state)
+        _save_metrics(params, where, first_step, time.perf_counter() - started, log.last, world)
+        checkpoints.clear()
+    world.barrier()
+
+
+def build_step(
+    params: Params, schema: Schema, device: torch.device, world: distributed.World, seed: int
+) -> TrainingStep:
+    """A fresh TrainingStep; equal seeds give equal weights in every process."""
+    train = params.train
+    torch.manual_seed(seed)
+    generator = Generator(schema, params.network, train.attention_backend).to(device)
+    discriminator = Discriminator(
+        schema,
+        params.network,
+        patch_logit=train.patch_logit,
+        minibatch_group=train.minibatch_group,
+        attention_backend=train.attention_backend,
+    ).to(device)
+    autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
+    average = deepcopy(generator)
+    return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=world.average)
+
+
+def _reader(params: Params, where: Paths, schema: Schema, world: distributed.World, seed: int) -> BatchReader:
+    rows = np.load(where.tokens / "train.npy", mmap_mode="r", allow_pickle=False)
+    if len(rows) < 2:
+        raise ValueError(f"training needs at least 2 rows. Got {len(rows)} in {where.tokens / 'train.npy'}.")
+    return BatchReader(
+        rows,
+        schema,
+        TaskBank.open(where.tasks / "train"),
+        params.train.batch_size,
+        seed,
+        world.process,
+        world.processes,
+        params.train.minibatch_group,
+        pairs=params.train.communication_weight > 0,
+    )
+
+
+def _noise_seed(seed: int, step: int, process: int) -> int:
+    """63-bit seed of one step in one process."""
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _device(train: TrainParams) -> torch.device:
+    if train.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("'train.device' must be cpu or auto where there is no CUDA device. Got 'cuda'.")
+    wanted = train.device if train.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(wanted)
+
+
+def _key(params: Params, where: Paths) -> str:
+    relevant = {k: v for k, v in to_dict(params).items() if k in ("seed", "network", "train", "tasks", "prepare")}
+    data = json.loads((where.tokens / "summary.json").read_text(encoding="utf8"))
+    code = [Path(__file__).parent / f"{name}.py" for name in CODE]
+    return run_key(relevant, json.dumps(data, sort_keys=True), code)
+
+
+def _sampler(state: TrainingStep, schema: Schema, params: Params) -> Sampler:
+    return Sampler(
+        deepcopy(state.average).cpu(), schema, order=params.sample.order, batch_size=params.sample.batch_size
+    )
+
+
+def _save_grid(
+    state: TrainingStep, schema: Schema, params: Params, reader: BatchReader, folder: Path, step: int
+) -> None:
+    if schema.image is not None:
+        rows = np.asarray(reader.rows[:8], np.float32)
+        save_progress_grid(_sampler(state, schema, params), rows, folder / f"step-{step:08d}.png", params.seed)
+
+
+def _save(params: Params, where: Paths, schema: Schema, state: TrainingStep) -> None:
+    network = to_dict(params.network)
+    Sampler.save(where.generator, state.average, schema, network, params.sample.order, params.sample.batch_size)
+    save_network(where.models / "discriminator", state.discriminator, {"network": network}, schema)
+
+
+def _save_metrics(
+    params: Params, where: Paths, first_step: int, wall_s: float, last: dict[str, float], world: distributed.World
+) -> None:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    steps = params.train.steps - first_step
+    write_json(
+        where.metrics / "train.json",
+        {
+            "steps": params.train.steps,
+            "resumed_at_step": first_step,
+            "images_per_s": round(steps * params.train.batch_size / wall_s, 1),
+            "wall_s": round(wall_s, 1),
+            "cpu_s_per_process": round(own.ru_utime + own.ru_stime, 1),
+            "peak_rss_mb": round(own.ru_maxrss / 1024, 1),
+            "processes": world.processes,
+            **{k: round(v, 5) for k, v in last.items()},
+        },
+    )
+
+
+def main() -> None:
+    """Entry point of the stage."""
+    run_stage("train", run)
+
+
+if __name__ == "__main__":
+    main()
