@@ -11,11 +11,14 @@ Source: arXiv 2407.21319, section 3.2; packing and ranks are ours.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kernels.masked_attention import Packing, make_packing, masked_attention, pack, unpack
+from kernels.masked_attention import Packing, make_packing, masked_self_attention, pack, unpack
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.params import NetworkParams
 from pipeline.schema import Schema
@@ -40,8 +43,7 @@ class Block(nn.Module):
         """(M, W) tokens after the block. x: (M, W); rank: (M,) int16 or None (bidirectional)."""
         m, width = x.shape
         qkv = self.query_key_value(self.attention_norm(x)).view(m, 3, self.heads, width // self.heads)
-        q, k, v = qkv.unbind(1)
-        mixed = masked_attention(q, k, v, packing, rank, backend=self.attention_backend)
+        mixed = masked_self_attention(qkv, packing, rank, backend=self.attention_backend)
         x = x + self.attention_out(mixed.reshape(m, width))
         return x + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
 
@@ -83,7 +85,7 @@ class TokenTransformer(nn.Module):
         x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
         visible = functional.pad(role != HIDDEN, (1, 0), value=True)
         packing = make_packing(visible)
-        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)
+        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
         x = pack(x, packing)
         for block in self.blocks:
             x = block(x, packing, packed_rank)
@@ -91,62 +93,103 @@ class TokenTransformer(nn.Module):
         return x[:, 0], x[:, 1:]
 
 
+@dataclass(frozen=True)
+class Generated:
+    """features: (B, F) rows with x_T drawn, categories one-hot (or relaxed), hidden tokens 0.
+    raw: (B, F) outputs before any draw: tanh'd patches, numbers, logits of categories; meaningful at targets."""
+
+    features: Tensor
+    raw: Tensor
+
+
 class Generator(nn.Module):
-    """G(x_S, role, z): draws x_T | x_S for any task (S, T)."""
+    """G(x_S, role, z): draws x_T | x_S for any task (S, T).
+
+    order "categorical_first": categories are drawn from p(c | x_S) first, the rest from p(rest | x_S, c), the chain
+    rule through the same network; gradients pass the draw by the straight-through Gumbel estimator (1611.01144).
+    Then cross-entropy and the adversarial loss have one optimum, the true conditional, and a label always fits its
+    image. order "one_pass": all targets at once, categories relaxed to probabilities.
+    """
 
     def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend)
+        self.order = params.order
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
+        categorical = torch.zeros(schema.n_tokens, dtype=torch.bool)
+        categorical[torch.as_tensor(schema.tokens_of("categorical"))] = True
+        self.register_buffer("categorical", categorical, persistent=False)
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
+        self.mixed = bool(categorical.any()) and not bool(categorical.all())
 
-    def noise(self, rows: int, generator: torch.Generator | None = None, device: torch.device | None = None) -> Tensor:
-        """(rows, L + 1, Z) standard normal noise; index 0 is the global noise."""
-        shape = (rows, self.body.n_tokens + 1, self.noise_width)
-        device = device or self.token_noise.weight.device
-        return torch.randn(shape, generator=generator, device=device)
+    def forward(
+        self, features: Tensor, role: Tensor, noise: torch.Generator | None = None, rank: Tensor | None = None
+    ) -> Generated:
+        """Rows whose target tokens are drawn from p(x_T | x_S).
 
-    def raw(self, features: Tensor, role: Tensor, noise: Tensor, rank: Tensor | None = None) -> Tensor:
-        """(B, F) outputs before the softmax: tanh'd patches, numbers, logits of categories.
-
-        features: (B, F), read at source tokens only; role: (B, L); noise: (B, L + 1, Z); rank: (B, L) or None.
+        features: (B, F), read at source tokens only; role: (B, L); noise: seeds every draw; rank: (B, L) or None.
         """
-        source = (role == SOURCE)[..., None]
-        tokens = torch.where(source, self.body.embed_values(features), self.token_noise(noise[:, 1:]))
-        _, tokens = self.body(tokens, self.global_noise(noise[:, 0]), role, rank)
-        return self._heads(tokens)
-
-    def _heads(self, tokens: Tensor) -> Tensor:
-        parts = []
-        for group, head in zip(self.body.groups, self.heads, strict=True):
-            first, last = group.tokens[0], group.tokens[-1] + 1
-            out = head(tokens[:, first:last])
-            parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-
-    def relax(self, raw: Tensor) -> Tensor:
-        """(B, F) raw outputs with the logits of every category token turned into probabilities."""
-        if all(g.modality != "categorical" for g in self.body.groups):
-            return raw
-        parts = []
-        for group in self.body.groups:
-            part = raw[:, group.features]
-            if group.modality == "categorical":
-                part = part.reshape(len(raw), len(group.tokens), group.width).softmax(-1).flatten(1)
-            parts.append(part)
-        return torch.cat(parts, 1)
+        if self.order == "one_pass" or not self.mixed:
+            raw = self._raw(features, role, noise, rank)
+            drawn = self._relax(raw) if self.order == "one_pass" else self._draw_categories(raw, noise)
+            return Generated(self.fill(features, role, drawn), raw)
+        chosen = (role == TARGET) & self.categorical
+        # Rows that draw no category keep only their CLS token in the first pass: it costs them almost nothing.
+        first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
+        first = self._raw(features, first_role, noise, rank)
+        known = self.fill(features, first_role, self._draw_categories(first, noise))
+        known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
+        rest = (role == TARGET) & ~self.categorical
+        visible = torch.where(chosen, SOURCE, role)
+        second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
+        second = self._raw(known, second_role, noise, rank)
+        raw = torch.where(self.categorical[self.token_of_feature], first, second)
+        return Generated(self.fill(known, visible, second), raw)
 
     def fill(self, features: Tensor, role: Tensor, generated: Tensor) -> Tensor:
         """(B, F) `features` with the target tokens replaced by `generated`, and hidden tokens by 0."""
         role = role[:, self.token_of_feature]
         return torch.where(role == TARGET, generated, torch.where(role == SOURCE, features, features.new_zeros(())))
 
-    def forward(self, features: Tensor, role: Tensor, noise: Tensor, rank: Tensor | None = None) -> Tensor:
-        """(B, F) rows whose target tokens are drawn from p(x_T | x_S); categories are relaxed."""
-        return self.fill(features, role, self.relax(self.raw(features, role, noise, rank)))
+    def _raw(self, features: Tensor, role: Tensor, noise: torch.Generator | None, rank: Tensor | None) -> Tensor:
+        shape = (len(features), self.body.n_tokens + 1, self.noise_width)
+        z = torch.randn(shape, generator=noise, device=features.device)
+        source = (role == SOURCE)[..., None]
+        tokens = torch.where(source, self.body.embed_values(features), self.token_noise(z[:, 1:]))
+        _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
+        parts = []
+        for group, head in zip(self.body.groups, self.heads, strict=True):
+            out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
+            parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def _map_categories(self, raw: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """`raw` with `function` applied to the (B, tokens, categories) logits of every categorical group."""
+        parts = []
+        for group in self.body.groups:
+            part = raw[:, group.features]
+            if group.modality == "categorical":
+                part = function(part.reshape(len(raw), len(group.tokens), group.width)).flatten(1)
+            parts.append(part)
+        return torch.cat(parts, 1)
+
+    def _relax(self, raw: Tensor) -> Tensor:
+        return self._map_categories(raw, lambda logits: logits.softmax(-1))
+
+    def _draw_categories(self, raw: Tensor, noise: torch.Generator | None) -> Tensor:
+        """`raw` with every category drawn: one-hot forward, the gradient of the softmax backward."""
+
+        def draw(logits: Tensor) -> Tensor:
+            uniform = torch.rand(logits.shape, generator=noise, device=logits.device)
+            perturbed = logits.float() - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+            hard = torch.zeros_like(perturbed).scatter_(-1, perturbed.argmax(-1, keepdim=True), 1.0)
+            soft = perturbed.softmax(-1)
+            return hard + soft - soft.detach() if soft.requires_grad else hard
+
+        return self._map_categories(raw, draw)
 
 
 class Discriminator(nn.Module):

@@ -118,6 +118,11 @@ class NetworkParams:
     depth: int = ranged(2, 1, 64, "blocks")
     heads: int = ranged(2, 1, 64, "attention heads; width/heads is the head dimension")
     mlp_ratio: float = ranged(2.0, 0.5, 8.0, "hidden width of the MLP / width")
+    order: str = chosen(
+        "categorical_first",
+        ("categorical_first", "one_pass"),
+        "categories first and the rest given them (chain rule), or every target in one pass",
+    )
     noise_width: int = ranged(32, 1, 4096, "global noise dimensions; each target token gets its own of the same width")
 
 
@@ -160,11 +165,6 @@ class TrainParams:
 class SampleParams:
     """How samples are drawn from the trained generator."""
 
-    order: str = chosen(
-        "categorical_first",
-        ("categorical_first", "one_pass"),
-        "chain rule through the model's own conditionals, or every target in one pass",
-    )
     batch_size: int = ranged(512, 1, 10**6, "rows per forward pass")
 
 

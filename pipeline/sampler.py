@@ -22,24 +22,14 @@ from pipeline.networks import Generator
 from pipeline.params import NetworkParams
 from pipeline.schema import Schema
 
-ORDERS = ("categorical_first", "one_pass")
-
 
 class Sampler:
-    """A trained generator with its schema.
+    """A trained generator with its schema. batch_size: rows per forward pass."""
 
-    order: "one_pass" draws every target at once. "categorical_first" uses the chain rule through the model's own
-    conditionals, p(categories | S) p(rest | S, categories): two passes, and the parts agree better.
-    """
-
-    def __init__(
-        self, generator: Generator, schema: Schema, *, order: str = "categorical_first", batch_size: int = 512
-    ) -> None:
+    def __init__(self, generator: Generator, schema: Schema, *, batch_size: int = 512) -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.schema = schema
-        self.order = _checked_order(order)
         self.batch_size = batch_size
-        self._token_of_feature = torch.as_tensor(schema.token_of_feature)
 
     @staticmethod
     def load(folder: Path | str, device: str = "cpu") -> Sampler:
@@ -50,25 +40,25 @@ class Sampler:
         state, config, schema = read_network(Path(folder))
         try:
             generator = Generator(schema, NetworkParams(**config["network"]))
-            order, batch_size = config["order"], config["batch_size"]
+            batch_size = int(config["batch_size"])
         except (KeyError, TypeError) as error:
             raise ValueError(f"{Path(folder) / 'config.json'} does not describe a generator: {error!r}.") from error
         load_state(generator, state, str(folder))
-        return Sampler(generator.to(device), schema, order=order, batch_size=batch_size)
+        return Sampler(generator.to(device), schema, batch_size=batch_size)
 
     @staticmethod
-    def save(folder: Path, generator: Generator, schema: Schema, network: dict, order: str, batch_size: int) -> None:
+    def save(folder: Path, generator: Generator, schema: Schema, network: dict, batch_size: int) -> None:
         """Writes what `load` reads, atomically."""
-        save_network(folder, generator, {"network": network, "order": order, "batch_size": batch_size}, schema)
+        save_network(folder, generator, {"network": network, "batch_size": batch_size}, schema)
 
     # -- public draws ------------------------------------------------------------------------------
-    def sample(self, n: int, seed: int = 0, order: str | None = None) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0) -> np.ndarray:
         """(n, C) float32 joint samples in the units of the source."""
         if n < 1:
             raise ValueError(f"'n' must be at least 1. Got {n}.")
         shape = (n, len(self.schema.columns))
         rows = np.full(shape, np.nan, np.float32)
-        return self.complete(rows, observed=np.zeros(shape, bool), draws=1, seed=seed, order=order)[0]
+        return self.complete(rows, observed=np.zeros(shape, bool), draws=1, seed=seed)[0]
 
     def complete(
         self,
@@ -77,7 +67,6 @@ class Sampler:
         draws: int = 1,
         seed: int = 0,
         targets: np.ndarray | None = None,
-        order: str | None = None,
     ) -> np.ndarray:
         """(draws, N, C) float32 draws of x_T | x_S; observed cells come back unchanged, cells in neither are NaN.
 
@@ -86,7 +75,6 @@ class Sampler:
         drawn whole, and its observed cells are put back. Raises ValueError for shapes that do not match and for
         observed cells that are NaN.
         """
-        order = _checked_order(order or self.order)
         if draws < 1:
             raise ValueError(f"'draws' must be at least 1. Got {draws}.")
         rows = self.schema.check_rows(rows).astype(np.float32)
@@ -97,13 +85,13 @@ class Sampler:
         role = self._roles(observed, targets)
         features = torch.from_numpy(self.schema.encode(np.where(observed, rows, np.nan)))
         out = np.empty((draws, *rows.shape), np.float32)
-        device = self._token_of_feature.device
+        device = self.generator.token_of_feature.device
         noise = torch.Generator(device=device).manual_seed(seed)
         for draw in range(draws):
             for start in range(0, len(rows), self.batch_size):
                 part = slice(start, start + self.batch_size)
-                drawn = self._draw(features[part], torch.from_numpy(role[part]), noise, order)
-                out[draw, part] = self.schema.decode(drawn.numpy())
+                drawn = self._draw(features[part].to(device), torch.from_numpy(role[part]).to(device), noise)
+                out[draw, part] = self.schema.decode(drawn.cpu().numpy())
         out = np.where(observed, rows, out)
         hidden = ~observed & (role == HIDDEN)[:, self.schema.token_of_column]
         return np.where(hidden, np.float32(np.nan), out)
@@ -117,41 +105,11 @@ class Sampler:
         return np.where(source, SOURCE, np.where(target, TARGET, HIDDEN)).astype(np.uint8)
 
     @torch.inference_mode()
-    def _draw(self, features: Tensor, role: Tensor, noise: torch.Generator, order: str) -> Tensor:
-        """(n, F) features with every target drawn; categories one-hot."""
-        categorical = torch.zeros(self.schema.n_tokens, dtype=torch.bool)
-        categorical[self.schema.tokens_of("categorical")] = True
-        chosen = (role == TARGET) & categorical
-        rest = (role == TARGET) & ~categorical
-        drawn = self._pass(features, role, noise)
-        if order == "one_pass" or not (chosen.any() and rest.any()):
-            return drawn
-        after = torch.where(chosen, torch.full_like(role, SOURCE), role)
-        return self._pass(drawn, after, noise)
-
-    def _pass(self, features: Tensor, role: Tensor, noise: torch.Generator) -> Tensor:
-        if not (role == TARGET).any():
+    def _draw(self, features: Tensor, role: Tensor, noise: torch.Generator) -> Tensor:
+        """(n, F) features with every target drawn; a category is read off as the largest of its features."""
+        if not bool((role == TARGET).any()):
             return features
-        z = self.generator.noise(len(features), noise)
-        raw = self.generator.raw(features, role, z)
-        return self.generator.fill(features, role, self._draw_categories(raw, noise))
-
-    def _draw_categories(self, raw: Tensor, noise: torch.Generator) -> Tensor:
-        parts = []
-        for group in self.schema.groups:
-            part = raw[:, group.features]
-            if group.modality == "categorical":
-                logits = part.reshape(len(raw) * len(group.tokens), group.width)
-                code = torch.multinomial(logits.softmax(-1), 1, generator=noise)
-                part = torch.zeros_like(logits).scatter_(1, code, 1.0).reshape(len(raw), -1)
-            parts.append(part)
-        return torch.cat(parts, 1)
-
-
-def _checked_order(order: str) -> str:
-    if order not in ORDERS:
-        raise ValueError(f"'order' must be one of {ORDERS}. Got {order!r}.")
-    return order
+        return self.generator(features, role, noise).features
 
 
 def _checked_mask(mask: np.ndarray, rows: np.ndarray, name: str) -> np.ndarray:

@@ -87,16 +87,13 @@ class TrainingStep:
 
     # -- the two turns --------------------------------------------------------------------------
     def _generate(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
-        rows, device = len(batch.features), batch.features.device
-        with self._autocast(device):
-            raw = self.generator.raw(batch.features, batch.role, self.generator.noise(rows, noise, device), batch.rank)
-            raw = raw.float()
-            fake = self.generator.fill(batch.features, batch.role, self.generator.relax(raw))
+        """(raw outputs, generated rows, generated rows of the other task or None), each (B, F) float32."""
+        with self._autocast(batch.features.device):
+            drawn = self.generator(batch.features, batch.role, noise, batch.rank)
             other = None
             if self.params.communication_weight > 0 and batch.other_role is not None:
-                z = self.generator.noise(rows, noise, device)
-                other = self.generator(batch.features, batch.other_role, z, batch.other_rank).float()
-        return raw, fake, other
+                other = self.generator(batch.features, batch.other_role, noise, batch.other_rank).features.float()
+        return drawn.raw.float(), drawn.features.float(), other
 
     def _discriminator_loss(
         self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, noise: torch.Generator

@@ -152,9 +152,7 @@ def _key(params: Params, where: Paths) -> str:
 
 
 def _sampler(state: TrainingStep, schema: Schema, params: Params) -> Sampler:
-    return Sampler(
-        deepcopy(state.average).cpu(), schema, order=params.sample.order, batch_size=params.sample.batch_size
-    )
+    return Sampler(deepcopy(state.average).cpu(), schema, batch_size=params.sample.batch_size)
 
 
 def _save_grid(
@@ -167,7 +165,7 @@ def _save_grid(
 
 def _save(params: Params, where: Paths, schema: Schema, state: TrainingStep) -> None:
     network = to_dict(params.network)
-    Sampler.save(where.generator, state.average, schema, network, params.sample.order, params.sample.batch_size)
+    Sampler.save(where.generator, state.average, schema, network, params.sample.batch_size)
     save_network(where.models / "discriminator", state.discriminator, {"network": network}, schema)
 
 
