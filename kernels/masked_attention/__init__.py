@@ -1,0 +1,14 @@
+"""Attention over visible tokens, exact to second order, and the packing it runs on."""
+
+from kernels.masked_attention.api import masked_attention, masked_attention_padded, masked_self_attention
+from kernels.masked_attention.packing import Packing, make_packing, pack, unpack
+
+__all__ = [
+    "Packing",
+    "make_packing",
+    "masked_attention",
+    "masked_attention_padded",
+    "masked_self_attention",
+    "pack",
+    "unpack",
+]

@@ -1,0 +1,65 @@
+"""Public calls of masked attention: validation and the choice of an implementation, never a silent one.
+
+Shapes: M packed tokens, B rows, L tokens, H heads, D head dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kernels.masked_attention.packing import Packing
+from kernels.masked_attention.reference import attention_reference, attention_reference_padded
+from kernels.masked_attention.validation import check_backend, check_packed, check_padded
+
+
+def masked_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    packing: Packing,
+    rank: Tensor | None = None,
+    *,
+    scale: float | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """(M, H, D) attention of packed tokens; token i sees token j of its row iff rank[j] <= rank[i].
+
+    q, k, v: (M, H, D), one floating dtype; rank: (M,) integer, or None when all tokens of a row see each other.
+    scale: factor of QKᵀ, 1/√D if None. backend: "auto" is "triton" on a GPU and "reference" elsewhere.
+    Derivatives: first and second are exact; a third raises.
+
+    Raises: TypeError, ValueError for inputs that do not fit; RuntimeError if the backend cannot run here.
+    """
+    check_packed(q, k, v, packing, rank)
+    return masked_self_attention(torch.stack([q, k, v], 1), packing, rank, scale=scale, backend=backend)
+
+
+def masked_self_attention(
+    qkv: Tensor, packing: Packing, rank: Tensor | None = None, *, scale: float | None = None, backend: str = "auto"
+) -> Tensor:
+    """(M, H, D) like `masked_attention`, from one (M, 3, H, D) tensor, as a joint projection makes it: no copies."""
+    if qkv.ndim != 4 or qkv.shape[1] != 3:
+        raise ValueError(f"'qkv' must be (M, 3, H, D). Got shape {tuple(qkv.shape)}.")
+    check_packed(*qkv.unbind(1), packing, rank)
+    scale = qkv.shape[-1] ** -0.5 if scale is None else float(scale)
+    check_backend(backend, qkv.device)
+    return attention_reference(qkv, packing, rank, scale)
+
+
+def masked_attention_padded(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    visible: Tensor | None = None,
+    rank: Tensor | None = None,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    """(B, H, L, D) the same attention in the padded layout (reference only), zeros at hidden tokens.
+
+    q, k, v: (B, H, L, D); visible: (B, L) bool or None (all); rank: (B, L) integer or None.
+    """
+    check_padded(q, k, v, visible, rank)
+    scale = q.shape[-1] ** -0.5 if scale is None else float(scale)
+    return attention_reference_padded(q, k, v, visible, rank, scale)
