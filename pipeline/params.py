@@ -100,7 +100,9 @@ class TasksParams:
     )
     source_beta: list[float] = ranged([1.0, 1.0], 1e-3, 1e3, "|S|/L ~ Beta(a, b) in beta_random")
     target_beta: list[float] = ranged([3.0, 0.5], 1e-3, 1e3, "|T|/(L−|S|) ~ Beta(a, b) in beta_random")
-    block_share: list[float] = ranged([0.25, 0.75], 0.0, 1.0, "smallest and largest edge of a block, share of the image")
+    block_share: list[float] = ranged(
+        [0.25, 0.75], 0.0, 1.0, "smallest and largest edge of a block, share of the image"
+    )
     bert_target_share: float = ranged(0.15, 0.0, 1.0, "share of tokens that are targets in bert")
     mae_target_share: float = ranged(0.75, 0.0, 1.0, "share of patches that are targets in mae")
     column_missing_share: float = ranged(0.3, 0.0, 1.0, "probability that a column is missing in column_missing")
@@ -188,6 +190,43 @@ class SimulateParams:
     """simulate → data/simulations: the paper's 25-GMM, 2-GMM and BigLearn-EM."""
 
     seeds: int = ranged(8, 1, 100000, "independent runs")
+    threads: int = ranged(2, 1, 1024, "runs at a time; no result depends on it")
+    figures: bool = described(True, "draw the figures and the animation")
+    animation_frames: int = ranged(40, 2, 1000, "frames of the 25-GMM animation")
+    gmm25_paper: bool = described(True, "also run the paper's schedule and joint-only matching, the baselines")
+    gmm25_outer: int = ranged(1000, 1, 10**6, "tuned schedule: tasks, each with one random direction")
+    gmm25_inner: int = ranged(100, 1, 10**5, "tuned schedule: steps per task")
+    gmm25_samples: int = ranged(100, 1, 65536, "samples of the model a step")
+    gmm25_lr: float = ranged(0.5, 1e-4, 2.0, "tuned schedule: SGD step size until decay_start")
+    gmm25_lr_final: float = ranged(0.01, 1e-6, 2.0, "tuned schedule: step size of the last task, reached exponentially")
+    gmm25_decay_start: float = ranged(
+        0.7, 0.0, 1.0, "tuned schedule: share of the tasks after which the step size falls"
+    )
+    gmm25_joint_start: float = ranged(0.7, 0.0, 1.0, "tuned schedule: share of the tasks after which joint ones occur")
+    gmm25_joint_probability: float = ranged(0.1, 0.0, 1.0, "tuned schedule: probability of a joint task from then on")
+    gmm25_scale_floor: float = ranged(0.05, 0.01, 0.2, "least diagonal entry of a component's Cholesky factor")
+    gmm25_gradient_limit: float = ranged(4.0, 0.01, 20.0, "each gradient entry is cut at ± this")
+    gmm2_grid: int = ranged(100, 5, 1000, "points an axis of the loss surfaces over [−2, 2]²")
+    gmm2_nodes: int = ranged(32, 8, 128, "Gauss–Hermite nodes a component")
+    gmm2_variance: float = ranged(0.1, 0.02, 1.0, "variance of every component")
+    gmm2_marginal_angles_deg: list[float] = ranged(
+        [15.0 * i for i in range(12)], -360.0, 360.0, "rotations of the marginal tasks"
+    )
+    gmm2_conditional_angles_deg: list[float] = ranged(
+        [15.0 * i for i in range(7)], -360.0, 360.0, "rotations of the conditional tasks"
+    )
+    gmm2_conditional_values: list[float] = ranged(
+        [i / 3 - 1 for i in range(7)],
+        -10.0,
+        10.0,
+        "y₂ of the conditional tasks, in units of the data's 3σ reach along y₂",
+    )
+    blem_outer: int = ranged(400, 1, 10**6, "BigLearn-EM: tasks a run on the 25-GMM data")
+    blem_inner: int = ranged(5, 1, 1000, "BigLearn-EM: EM steps a task; EM gets outer × inner steps")
+    blem_rows: int = ranged(2000, 50, 10**6, "BigLearn-EM: training rows of the 25-GMM data")
+    blem_covariance_prior: float = ranged(
+        40.0, 0.0, 10**6, "pseudo-rows that pull each covariance to the pooled one, in EM and in BigLearn-EM"
+    )
 
 
 @dataclass
