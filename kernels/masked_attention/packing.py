@@ -40,6 +40,16 @@ class Packing:
         """(M,) int64 like `index`, safe to read with: unused places point at the last token."""
         return self.index.clamp(max=self.batch * self.tokens - 1) if self.padded else self.index
 
+    @cached_property
+    def scatter_index(self) -> tuple[Tensor, Tensor]:
+        """(B·L,) int64 packed place of each token (any valid place where hidden), and (B·L,) bool, visible."""
+        places = self.batch * self.tokens
+        place = torch.zeros(places + self.padded, dtype=torch.int64, device=self.index.device)
+        visible = torch.zeros_like(place, dtype=torch.bool)
+        place[self.index] = torch.arange(self.total, device=place.device)
+        visible[self.index] = True
+        return place[:places], visible[:places]
+
 
 def make_packing(visible: Tensor, max_length: int | None = None, capacity: int | None = None) -> Packing:
     """Packing of the visible tokens.
@@ -114,14 +124,16 @@ class _Pack(Function):
 
 
 class _Unpack(Function):
-    """(M, …) → (B·L, …). Unused places all write to one spare row past the end, which is cut off."""
+    """(M, …) → (B·L, …): a gather that reads some place at hidden tokens, then zeroes them; faster than a scatter."""
 
     @staticmethod
     def forward(ctx, x: Tensor, packing: Packing) -> Tensor:
         ctx.packing = packing
-        places = packing.batch * packing.tokens
-        out = x.new_zeros(places + packing.padded, *x.shape[1:]).index_copy_(0, packing.index, x)
-        return out[:places]
+        if packing.total == 0:
+            return x.new_zeros(packing.batch * packing.tokens, *x.shape[1:])
+        source, visible = packing.scatter_index
+        hidden = ~visible.view(-1, *[1] * (x.ndim - 1))
+        return x.index_select(0, source).masked_fill_(hidden, 0)
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:

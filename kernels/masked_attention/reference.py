@@ -28,10 +28,9 @@ from kernels.masked_attention.packing import Packing
 def attention_reference(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
     """(M, H, D) attention of packed tokens. qkv: (M, 3, H, D); rank: (M,) integer or None."""
     heads = qkv.shape[2]
-    key = ("full", heads) if packing.full else ("grid", heads)
-    grid = packing.cache.get(key)
+    grid = packing.cache.get(("grid", heads))
     if grid is None:
-        grid = packing.cache[key] = (_FullGrid if packing.full else _PackedGrid)(packing, heads)
+        grid = packing.cache["grid", heads] = _PackedGrid(packing, heads)
     bias = _bias(packing, rank, heads, torch.promote_types(qkv.dtype, torch.float32))
     return _Attention.apply(qkv, grid, bias, scale)
 
@@ -40,26 +39,26 @@ def attention_reference_padded(
     q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rank: Tensor | None, scale: float
 ) -> Tensor:
     """(B, H, L, D) attention, zeros at hidden tokens. q, k, v: (B, H, L, D); visible: (B, L) bool; rank: (B, L)."""
-    allowed = None if visible is None else visible[:, None, :]
+    allowed = None if visible is None else visible[:, :, None]
     if rank is not None:
-        below = rank[:, None, :] <= rank[:, :, None]
+        below = rank[:, :, None] <= rank[:, None, :]
         allowed = below if allowed is None else allowed & below
     bias = None if allowed is None else _as_bias(allowed, q.shape[1], torch.promote_types(q.dtype, torch.float32))
     return _Attention.apply(torch.stack([q, k, v]), _PaddedGrid(q.shape, visible), bias, scale)
 
 
 def _bias(packing: Packing, rank: Tensor | None, heads: int, dtype: torch.dtype) -> Tensor | None:
-    """(N, 1 or L, L) zeros where attention is allowed, else the lowest number; None when all is allowed."""
+    """(N, L, 1 or L) by key and query: 0 where attention is allowed, else the lowest number; None: all allowed."""
     if packing.full and rank is None:
         return None
     key = ("bias", heads, dtype)
     made_for, bias = packing.cache.get(key, (None, None))
     if bias is None or made_for is not rank:
         length = packing.max_length
-        allowed = (torch.arange(length, device=packing.index.device) < packing.lengths[:, None])[:, None, :]
+        allowed = (torch.arange(length, device=packing.index.device) < packing.lengths[:, None])[:, :, None]
         if rank is not None:
             ranks = rank[_padded_rows(packing)]
-            allowed = allowed & (ranks[:, None, :] <= ranks[:, :, None])
+            allowed = allowed & (ranks[:, :, None] <= ranks[:, None, :])
         bias = _as_bias(allowed, heads, dtype)
         packing.cache[key] = (rank, bias)
     return bias
@@ -84,7 +83,7 @@ def _padded_rows(packing: Packing) -> Tensor:
 
 
 class _PackedGrid:
-    """Packed (M, …) ↔ padded (N, L, D), by row gathers in both directions."""
+    """Packed (M, …) ↔ padded (N, L, D), by row gathers in both directions: on a CPU they beat scatters and permutes."""
 
     def __init__(self, packing: Packing, heads: int) -> None:
         device, length = packing.index.device, packing.max_length
@@ -98,15 +97,16 @@ class _PackedGrid:
         self.read_one, self.read_three = one, three.reshape(-1)
         row = packing.gather_index // max(packing.tokens, 1)
         place = torch.arange(packing.total, device=device) - packing.cu_seqlens[row]
-        self.used = None
+        self.used = self.visible = None
         if packing.padded:
             self.used = (packing.index < packing.batch * packing.tokens)[:, None]
             place = place.clamp(max=max(length - 1, 0))
         back = (row[:, None] * heads + h) * length + place[:, None]  # (M, H) into (N, L)
         self.write_one = back.reshape(-1)
         self.write_three = (part[:, None] * (n * length) + back[:, None, :]).reshape(-1)  # (M, 3, H)
-        visible = torch.arange(length, device=device) < packing.lengths[:, None]
-        self.visible = visible.repeat_interleave(heads, 0)[..., None]  # (N, L, 1)
+        if not packing.full:
+            visible = torch.arange(length, device=device) < packing.lengths[:, None]
+            self.visible = visible.repeat_interleave(heads, 0)[..., None]  # (N, L, 1)
 
     def qkv(self, x: Tensor) -> Tensor:
         """(3, N, L, D) from (M, 3, H, D); beyond a row's length finite values that no weight touches."""
@@ -115,7 +115,7 @@ class _PackedGrid:
     def gradient(self, x: Tensor) -> Tensor:
         """(N, L, D) from (M, H, D), zeros beyond a row's length."""
         out = x.reshape(-1, x.shape[-1]).index_select(0, self.read_one).view(*self.shape, x.shape[-1])
-        return out.mul_(self.visible)
+        return out if self.visible is None else out.mul_(self.visible)
 
     def output(self, x: Tensor, like: Tensor) -> Tensor:
         """(M, H, D) from (N, L, D)."""
@@ -126,32 +126,6 @@ class _PackedGrid:
         """(M, 3, H, D) from (3, N, L, D)."""
         out = x.view(-1, x.shape[-1]).index_select(0, self.write_three).view(like.shape)
         return out if self.used is None else out.mul_(self.used[..., None, None])
-
-
-class _FullGrid:
-    """The same when every token is visible: only the order of axes changes."""
-
-    def __init__(self, packing: Packing, heads: int) -> None:
-        self.batch, self.length, self.heads = packing.batch, packing.tokens, heads
-
-    def qkv(self, x: Tensor) -> Tensor:
-        d = x.shape[-1]
-        x = x.reshape(self.batch, self.length, 3, self.heads, d).permute(2, 0, 3, 1, 4)
-        return x.reshape(3, self.batch * self.heads, self.length, d)
-
-    def gradient(self, x: Tensor) -> Tensor:
-        d = x.shape[-1]
-        x = x.reshape(self.batch, self.length, self.heads, d).transpose(1, 2)
-        return x.reshape(self.batch * self.heads, self.length, d)
-
-    def output(self, x: Tensor, like: Tensor) -> Tensor:
-        d = x.shape[-1]
-        x = x.view(self.batch, self.heads, self.length, d).transpose(1, 2)
-        return x.reshape(self.batch * self.length, self.heads, d)
-
-    def gradients(self, x: Tensor, like: Tensor) -> Tensor:
-        x = x.view(3, self.batch, self.heads, self.length, -1).permute(1, 3, 0, 2, 4)
-        return x.reshape(like.shape)
 
 
 class _PaddedGrid:
@@ -177,16 +151,9 @@ class _PaddedGrid:
         return x.view(like.shape)
 
 
-def _scores(bias: Tensor | None, q: Tensor, k: Tensor, scale: float) -> Tensor:
-    """(N, L, L) c·QKᵀ + bias in one call."""
-    if bias is None:
-        return torch.baddbmm(q.new_zeros(()), q, k.transpose(1, 2), beta=0, alpha=scale)
-    return torch.baddbmm(bias, q, k.transpose(1, 2), alpha=scale)
-
-
-def _softmax_backward(gradient: Tensor, p: Tensor) -> Tensor:
-    """P∘(X − rowsum(P∘X)), fused."""
-    return torch._softmax_backward_data(gradient, p, -1, p.dtype)
+def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> Tensor:
+    """(N, …) scale·a·b in one call; beta = 0 says that the first argument is not read."""
+    return torch.baddbmm(a.new_zeros(()) if out is None else out, a, b, beta=0, alpha=scale, out=out)
 
 
 class _Attention(Function):
@@ -194,33 +161,35 @@ class _Attention(Function):
     def forward(ctx, qkv: Tensor, grid, bias: Tensor | None, scale: float) -> Tensor:
         padded = grid.qkv(qkv).to(torch.promote_types(qkv.dtype, torch.float32))
         q, k, v = padded.unbind(0)
-        p = _scores(bias, q, k, scale).softmax(-1)
-        out = grid.output(torch.bmm(p, v), qkv)
+        q_t = q.transpose(1, 2)
+        p_t = _product(k, q_t, scale) if bias is None else torch.baddbmm(bias, k, q_t, alpha=scale)
+        p_t = p_t.softmax(1)
+        o = torch.bmm(p_t.transpose(1, 2), v)
         ctx.grid, ctx.scale = grid, scale
-        ctx.save_for_backward(qkv, padded, p)
-        return out.to(qkv.dtype)
+        ctx.save_for_backward(qkv, padded, p_t, o)
+        return grid.output(o, qkv).to(qkv.dtype)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
-        qkv, padded, p = ctx.saved_tensors
-        return _AttentionBackward.apply(qkv, gradient, padded, p, ctx.grid, ctx.scale), None, None, None
+        qkv, padded, p_t, o = ctx.saved_tensors
+        return _AttentionBackward.apply(qkv, gradient, padded, p_t, o, ctx.grid, ctx.scale), None, None, None
 
 
 class _AttentionBackward(Function):
-    """∂qkv as a function of qkv and G; `padded` and `p` are values already computed from qkv."""
+    """∂qkv as a function of qkv and G alone; `padded`, `p_t` and `o` are values already computed from qkv."""
 
     @staticmethod
-    def forward(ctx, qkv: Tensor, gradient: Tensor, padded: Tensor, p: Tensor, grid, scale: float) -> Tensor:
+    def forward(ctx, qkv: Tensor, gradient: Tensor, padded: Tensor, p_t: Tensor, o: Tensor, grid, scale) -> Tensor:
         q, k, v = padded.unbind(0)
         g = grid.gradient(gradient).to(padded.dtype)
-        d_p = torch.bmm(g, v.transpose(1, 2))
-        d_s = _softmax_backward(d_p, p)
+        delta = torch.linalg.vecdot(g, o).neg_()[:, None, :]
+        d_s_t = torch.baddbmm(delta, v, g.transpose(1, 2)).mul_(p_t)
         out = torch.empty_like(padded)
-        torch.baddbmm(out[0], d_s, k, beta=0, alpha=scale, out=out[0])
-        torch.baddbmm(out[1], d_s.transpose(1, 2), q, beta=0, alpha=scale, out=out[1])
-        torch.bmm(p.transpose(1, 2), g, out=out[2])
+        _product(d_s_t.transpose(1, 2), k, scale, out[0])
+        _product(d_s_t, q, scale, out[1])
+        torch.bmm(p_t, g, out=out[2])
         ctx.grid, ctx.scale, ctx.dtype = grid, scale, gradient.dtype
-        ctx.save_for_backward(qkv, gradient, padded, p, g, d_p, d_s)
+        ctx.save_for_backward(qkv, gradient, padded, p_t, g, d_s_t)
         return grid.gradients(out, qkv).to(qkv.dtype)
 
     @staticmethod
@@ -230,23 +199,20 @@ class _AttentionBackward(Function):
                 "masked_attention has no third derivative. It was asked for by a second 'create_graph=True'; "
                 "only a first and a second derivative exist."
             )
-        qkv, gradient, padded, p, g, d_p, d_s = ctx.saved_tensors
+        qkv, gradient, padded, p_t, g, d_s_t = ctx.saved_tensors
         scale = ctx.scale
         q, k, v = padded.unbind(0)
-        a, e, c = ctx.grid.qkv(cotangent.contiguous()).to(padded.dtype).unbind(0)
-        m = torch.baddbmm(p, a, k.transpose(1, 2), beta=0, alpha=scale)
-        m.baddbmm_(q, e.transpose(1, 2), alpha=scale)
-        m.sub_((p * m).sum(-1, keepdim=True))
-        centred = d_p - (p * d_p).sum(-1, keepdim=True)
-        w = centred.mul_(m).baddbmm_(g, c.transpose(1, 2))
-        d_s2 = _softmax_backward(w, p)
-        p_dot = m.mul_(p)
+        a, e, c = ctx.grid.qkv(cotangent).to(padded.dtype).unbind(0)
+        m_t = _product(k, a.transpose(1, 2), scale)
+        m_t.baddbmm_(e, q.transpose(1, 2), alpha=scale)
+        m_t.sub_((p_t * m_t).sum(1, keepdim=True))
+        p_dot_t = p_t * m_t
+        d_g = torch.bmm(p_dot_t.transpose(1, 2), v).baddbmm_(p_t.transpose(1, 2), c)
+        w = torch.linalg.vecdot(g, d_g).neg_()[:, None, :]
+        d_s2_t = torch.baddbmm(w, c, g.transpose(1, 2)).mul_(p_t).addcmul_(m_t, d_s_t)
         out = torch.empty_like(padded)
-        torch.baddbmm(out[0], d_s2, k, beta=0, alpha=scale, out=out[0])
-        out[0].baddbmm_(d_s, e, alpha=scale)
-        torch.baddbmm(out[1], d_s2.transpose(1, 2), q, beta=0, alpha=scale, out=out[1])
-        out[1].baddbmm_(d_s.transpose(1, 2), a, alpha=scale)
-        torch.bmm(p_dot.transpose(1, 2), g, out=out[2])
-        d_gradient = torch.bmm(p_dot, v).baddbmm_(p, c)
+        _product(d_s2_t.transpose(1, 2), k, scale, out[0]).baddbmm_(d_s_t.transpose(1, 2), e, alpha=scale)
+        _product(d_s2_t, q, scale, out[1]).baddbmm_(d_s_t, a, alpha=scale)
+        torch.bmm(p_dot_t, g, out=out[2])
         d_qkv = ctx.grid.gradients(out, qkv).to(qkv.dtype)
-        return d_qkv, ctx.grid.output(d_gradient, gradient).to(ctx.dtype), None, None, None, None
+        return d_qkv, ctx.grid.output(d_g, gradient).to(ctx.dtype), None, None, None, None, None
