@@ -83,7 +83,7 @@ class FetchParams:
 class PrepareParams:
     """prepare → data/tokens."""
 
-    patch_size_px: int = ranged(2, 1, 64, "edge of a square image patch; must divide the image")
+    patch_size_px: int = ranged(0, 0, 64, "edge of a square image patch, must divide the image; 0: the source's default")
     test_share: float = ranged(0.2, 0.01, 0.9, "share of rows held out, where the source has no test split")
     label_token: bool = described(True, "append the class label as a token")
     limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")

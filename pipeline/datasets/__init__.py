@@ -1,0 +1,18 @@
+"""Data sources, one module each. A new source is a module with a `Source`, named in SOURCES."""
+
+from __future__ import annotations
+
+from pipeline.datasets import digits, idx
+from pipeline.datasets.source import RawData, RemoteFile, Source
+from pipeline.params import ParamsError
+
+SOURCES = {s.name: s for s in (digits.SOURCE, idx.MNIST, idx.FASHION_MNIST)}
+
+__all__ = ["SOURCES", "RawData", "RemoteFile", "Source", "get_source"]
+
+
+def get_source(name: str) -> Source:
+    """The source called `name`. Raises ParamsError that lists the names."""
+    if name not in SOURCES:
+        raise ParamsError(f"Parameter 'dataset.name' must be one of {', '.join(SOURCES)}. Got {name!r}.")
+    return SOURCES[name]

@@ -1,0 +1,48 @@
+"""What a data source is: its remote files, and how they become rows with a schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.params import Params
+from pipeline.schema import Schema
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """name: file name. size: bytes. sha256: hex digest. urls: public addresses, tried in turn."""
+
+    name: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RawData:
+    """train, test: (N, C) rows in the units of the source, NaN where missing; test None: prepare splits train."""
+
+    schema: Schema
+    train: np.ndarray
+    test: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One dataset. files: what fetch downloads. load(raw folder, params): reads it.
+
+    default_patch_size_px: used where prepare.patch_size_px is 0.
+    """
+
+    name: str
+    load: Callable[[Path, Params], RawData]
+    files: tuple[RemoteFile, ...] = ()
+    default_patch_size_px: int = 1
+
+    def patch_size_px(self, params: Params) -> int:
+        """Edge of a patch: the parameter, or the source's own default where it is 0."""
+        return params.prepare.patch_size_px or self.default_patch_size_px
