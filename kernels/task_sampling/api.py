@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.task_sampling.numba_kernel import CAUSAL, PERMUTATION, mask_rows, rank_rows, sample_rows, second_rows
+from kernels.task_sampling.numba_kernel import CAUSAL, PERMUTATION, mask_rows, rank_rows, role_rows, second_rows
 from kernels.task_sampling.spec import FAMILIES, Tasks, TaskSpec
 from kernels.task_sampling.tables import compile_spec
 
@@ -22,13 +22,10 @@ def sample_tasks(spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start
     seed, stream, start: whole numbers in [0, 2**63).
     Raises ValueError when one of them, or rows, is negative or too large.
     """
-    check_rows(rows, seed, stream, start)
-    role = np.empty((rows, spec.n_tokens), np.uint8)
-    rank = np.zeros((rows, spec.n_tokens), np.int16)
-    family = np.empty(rows, np.uint8)
-    written = rank if has_ranks(spec) else rank[:0]
-    sample_rows(compile_spec(spec), np.uint64(seed), np.uint64(stream), start, role, written, family)
-    return Tasks(role, rank, family)
+    role, family = sample_roles(spec, rows, seed=seed, stream=stream, start=start)
+    if not has_ranks(spec):
+        return Tasks(role, np.zeros(role.shape, np.int16), family)
+    return Tasks(role, ranks_of(role, family, np.arange(start, start + rows), seed=seed, stream=stream), family)
 
 
 def sample_roles(
@@ -37,16 +34,14 @@ def sample_roles(
     """role (N, L) uint8 and family (N,) uint8 of `sample_tasks`, without the ranks, which `ranks_of` restores."""
     check_rows(rows, seed, stream, start)
     role, family = np.empty((rows, spec.n_tokens), np.uint8), np.empty(rows, np.uint8)
-    no_rank = np.empty((0, spec.n_tokens), np.int16)
-    sample_rows(compile_spec(spec), np.uint64(seed), np.uint64(stream), start, role, no_rank, family)
+    role_rows(compile_spec(spec), np.uint64(seed), np.uint64(stream), start, role.reshape(-1), family)
     return role, family
 
 
 def ranks_of(role: np.ndarray, family: np.ndarray, rows: np.ndarray, *, seed: int, stream: int = 0) -> np.ndarray:
     """(N, L) int16 ranks of the rows with numbers `rows` (N,), given their roles and families."""
     rank = np.zeros(role.shape, np.int16)
-    if np.isin(family, (CAUSAL, PERMUTATION)).any():
-        rank_rows(np.uint64(seed), np.uint64(stream), np.asarray(rows, np.int64), role, rank, family)
+    rank_rows(np.uint64(seed), np.uint64(stream), np.asarray(rows, np.int64), role, rank, family)
     return rank
 
 

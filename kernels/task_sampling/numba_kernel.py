@@ -2,16 +2,21 @@
 
 Randomness. Word i of row n of a stream is splitmix64(key(seed, stream, n) + i·γ): a function of its
 arguments alone, so a row is the same whatever the number of threads, the chunk or the first row.
-One 64-bit word serves two 32-bit choices. A whole number below n is ⌊u·n / 2³²⌋ (bias < n / 2³²).
+A whole number below n is ⌊u·n / 2³²⌋ of a 32-bit u (bias < n / 2³²).
 
-Random subsets. `assign` gives every token an independent role by comparing one random *byte* with two
-thresholds (eight tokens a word, vectorised), then moves uniformly chosen tokens between roles until
-the counts are exact. Each step treats all tokens alike, so given the counts every assignment is
-equally likely: the result is exact, and the cost is about one random byte a token plus O(√L) moves.
+Random subsets (`assign`). Every token gets a random byte, eight to a 64-bit word. A token whose byte
+is below one threshold takes the first role, above another the second, and the thresholds are the
+widest that exceed neither count (a binary search by comparing and counting bits, 64 tokens at a
+time). The few that ties leave out are placed on uniformly drawn free tokens. Each step treats
+all tokens alike, so given the counts every assignment is equally likely: the result is exact.
+
+Rows are built in a scratch buffer that stays in cache; blocks of 64 tokens are written whole, and
+what spills over a row's end is overwritten by the next row.
 
 All njit functions live in this file: Numba's cache does not notice changes in imported ones.
+Indices cast to uint64 are the ones Numba need not check for a negative sign, so that LLVM vectorises.
 
-Names: t is a Tables, L tokens, N rows, u a uint64 below 2³², state a uint64 counter.
+Names: t is a Tables, L tokens, N rows, u a uint64 below 2³², w a random word, state a uint64 counter.
 """
 
 from __future__ import annotations
@@ -20,28 +25,26 @@ import numpy as np
 from numba import njit, prange
 
 from kernels.task_sampling.beta import CELL_BITS
+from kernels.task_sampling.bits import below_bytes, count_ones, write_bytes
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET
+from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COUNT, PREFIX, TARGET_BETA
 
-CHUNK_ROWS = 1024  # rows per unit of parallel work
+WORD_STEPS = 7  # key bits before the first check whether they suffice; more would rarely be needed
+CHUNK_BYTES = 1 << 15  # of roles per unit of parallel work: the scratch buffer stays in L1 or L2
 
-GAMMA = np.uint64(0x9E3779B97F4A7C15)
-MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-MIX_2 = np.uint64(0x94D049BB133111EB)
-RANK_TAG = np.uint64(0x3C79AC492BA7B653)  # separate words for permutations …
-PAIR_TAG = np.uint64(0x1C69B3F74AC4AE35)  # … and for second tasks, so that both can be drawn again alone
-S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
-LOW_32 = np.uint64(0xFFFFFFFF)
-HALF_32 = np.uint64(1 << 31)
-QUARTER_32 = np.uint64(1 << 30)
-HALF_64 = np.uint64(1 << 63)
-CELL_SHIFT = np.uint64(32 - CELL_BITS)
-CELL_MASK = np.uint64((1 << (32 - CELL_BITS)) - 1)
+U64 = np.uint64
+GAMMA = U64(0x9E3779B97F4A7C15)
+MIX_1, MIX_2 = U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)
+RANK_TAG = U64(0x3C79AC492BA7B653)  # separate words for permutations …
+PAIR_TAG = U64(0x1C69B3F74AC4AE35)  # … and for second tasks, so that both can be drawn again alone
+S27, S30, S31, S32 = U64(27), U64(30), U64(31), U64(32)
+ZERO, ONE, ALL = U64(0), U64(1), U64(2**64 - 1)
+LOW_32, QUARTER_32, HALF_32 = U64(2**32 - 1), U64(2**30), U64(2**31)
+CELL_SHIFT, CELL_MASK = U64(32 - CELL_BITS), U64(2 ** (32 - CELL_BITS) - 1)
 CELL_WIDTH = 2.0 ** (CELL_BITS - 32)
 
 H, S, T = np.uint8(HIDDEN), np.uint8(SOURCE), np.uint8(TARGET)
-JOINT, MARGINAL, BETA_RANDOM, BLOCK, HALF, MODALITY, CAUSAL, PERMUTATION, BERT, MAE, COLUMN_MISSING = range(
-    len(FAMILIES)
-)
+CAUSAL, PERMUTATION = FAMILIES.index("causal"), FAMILIES.index("permutation")
 
 
 # -- random numbers --------------------------------------------------------------------------------
@@ -62,16 +65,22 @@ def stream_key(seed, stream):
 @njit(cache=True)
 def row_key(key, row):
     """uint64 state of row `row` (int64) of the stream."""
-    return mix(key + np.uint64(row) * GAMMA)
+    return mix(key + U64(row) * GAMMA)
 
 
 @njit(cache=True)
 def below(u, n):
     """int64 uniform in 0 … n−1 from a 32-bit draw."""
-    return np.int64((u * np.uint64(n)) >> S32)
+    return np.int64((u * U64(n)) >> S32)
 
 
 @njit(cache=True)
+def unit(u):
+    """float64 in [0, 1) from a 32-bit draw."""
+    return np.float64(np.int64(u)) * 2.0**-32
+
+
+@njit(cache=True, inline="always")
 def interpolate(table, u):
     """float64 draw of the distribution whose quantiles are `table`."""
     cell = np.int64(u >> CELL_SHIFT)
@@ -79,7 +88,7 @@ def interpolate(table, u):
     return low + (table[cell + 1] - low) * (np.float64(np.int64(u & CELL_MASK)) * CELL_WIDTH)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def first_above(limit, u):
     """int64 index of the first of the non-decreasing uint64 limits that exceeds u."""
     low, high = 0, len(limit) - 1
@@ -92,206 +101,210 @@ def first_above(limit, u):
     return low
 
 
-# -- random subsets --------------------------------------------------------------------------------
-@njit(cache=True)
-def byte_threshold(count, n):
-    """int64 in 0 … 255: threshold of a random byte for a role wanted `count` times among n tokens.
-
-    Half a standard deviation under the mean: adding a token to a rare role is cheap (most tokens
-    qualify), taking one away is not.
-    """
-    mean = np.float64(count) - 0.5 * np.sqrt(np.float64(count))
-    return np.int64(max(0.0, 256.0 * mean / np.float64(n)))
-
-
-@njit(cache=True)
-def assign(role, n, n_source, n_target, words, state):
-    """Writes a uniformly random assignment with exactly these counts to role[:n]; returns the state.
-
-    role: (≥ n,) uint8. words: (⌈n/8⌉ or more,) uint64 scratch. n_source + n_target <= n.
-    """
-    n_hidden = n - n_source - n_target
-    if n_hidden >= n_source and n_hidden >= n_target:
-        base, a, b, wanted_a, wanted_b = H, S, T, n_source, n_target
-    elif n_source >= n_target:
-        base, a, b, wanted_a, wanted_b = S, H, T, n_hidden, n_target
-    else:
-        base, a, b, wanted_a, wanted_b = T, H, S, n_hidden, n_source
-    limit_a = byte_threshold(wanted_a, n)
-    limit_b = limit_a + byte_threshold(wanted_b, n)
-    missing_a, missing_b = wanted_a, wanted_b
-    if limit_b == 0:
-        for i in range(n):
-            role[i] = base
-    else:
-        n_words = (n + 7) // 8
-        for i in range(n_words):
-            words[i] = mix(state + np.uint64(i) * GAMMA)
-        state += np.uint64(n_words) * GAMMA
-        random = words.view(np.uint8)
-        below_a, below_b = np.uint8(limit_a), np.uint8(limit_b)
-        count_a, count_b = 0, 0
-        for i in range(n):
-            r = random[i]
-            in_a = r < below_a
-            in_ab = r < below_b
-            role[i] = a if in_a else (b if in_ab else base)
-            count_a += np.int64(in_a)
-            count_b += np.int64(in_ab)
-        missing_a -= count_a
-        missing_b -= count_b - count_a
-    while missing_a != 0 or missing_b != 0:
-        w = mix(state)
-        state += GAMMA
-        for u in (w >> S32, w & LOW_32):
-            i = below(u, n)
-            r = role[i]
-            if r == base:
-                if missing_a > 0:
-                    role[i] = a
-                    missing_a -= 1
-                elif missing_b > 0:
-                    role[i] = b
-                    missing_b -= 1
-            elif r == a:
-                if missing_a < 0:
-                    role[i] = base
-                    missing_a += 1
-            elif missing_b < 0:
-                role[i] = base
-                missing_b += 1
-    return state
-
-
-# -- families --------------------------------------------------------------------------------------
 @njit(cache=True)
 def nearest(share, n):
     """int64 nearest to share · n."""
     return np.int64(np.floor(share * np.float64(n) + 0.5))
 
 
-@njit(cache=True)
-def companions(t, role, w):
-    """Shows the companions, all as source or all as target, with the visible probability; else hides them."""
-    code = H
-    if (w >> S32) < np.uint64(t.visible_limit):
-        code = S if (w & LOW_32) < HALF_32 else T
-    for i in t.companion:
-        role[i] = code
+# -- random subsets --------------------------------------------------------------------------------
+@njit(cache=True, inline="always")
+def select_bits(low, high, r, wanted):
+    """One step of radix selection of `wanted` tokens: (low, high) with low ⊆ chosen ⊆ high, narrowed by one key bit.
 
-
-@njit(cache=True)
-def block_edges(t, w):
-    """(height, width) of a block, int64: shares uniform in [block_low, block_high], at least one cell."""
-    span = t.block_high - t.block_low
-    height = nearest(t.block_low + span * (np.float64(np.int64(w >> S32)) / 2.0**32), t.n_rows)
-    width = nearest(t.block_low + span * (np.float64(np.int64(w & LOW_32)) / 2.0**32), t.n_columns)
-    return min(t.n_rows, max(1, height)), min(t.n_columns, max(1, width))
-
-
-@njit(cache=True)
-def block(t, role, state):
-    """A random rectangle of the body is target and the rest source, or, as often, the reverse.
-
-    When that leaves no target (a reversed block that is the whole body, a rectangle between the
-    tokens of a grid with holes) source and target change places.
+    r holds the next bit of every token's random key. No branch: it would be mispredicted half the time.
     """
-    companions(t, role, mix(state))
-    height, width = block_edges(t, mix(state + GAMMA))
-    w = mix(state + GAMMA + GAMMA)
-    top = below(w >> S32, t.n_rows - height + 1)
-    left = below(w & LOW_32, t.n_columns - width + 1)
-    reverse = mix(state + GAMMA + GAMMA + GAMMA) < HALF_64
-    inside, outside = (S, T) if reverse else (T, S)
-    n_inside = 0
-    n_body = len(t.body)
-    if t.body_is_prefix:
-        for i in range(n_body):
-            hit = (
-                (t.body_row[i] >= top)
-                & (t.body_row[i] < top + height)
-                & (t.body_column[i] >= left)
-                & (t.body_column[i] < left + width)
-            )
-            role[i] = inside if hit else outside
-            n_inside += np.int64(hit)
+    middle = low | (r & high)
+    over = U64((wanted - count_ones(middle)) >> 63)  # all ones when the middle set is too large
+    return middle ^ ((middle ^ low) & over), high ^ ((high ^ middle) & over)
+
+
+@njit(cache=True, inline="always")
+def assign_word(out, at, n, base, a, b, n_a, n_b, state):
+    """`assign` for n <= 64 tokens: role a to the tokens of the smallest keys, b to those of the largest.
+
+    Keys are as many bits long as it takes to tell the tokens on the boundaries apart.
+    """
+    valid = ALL >> U64(64 - n)
+    low_a, high_a, low_b, high_b = ZERO, valid, ZERO, valid
+    for _ in range(WORD_STEPS):
+        r = mix(state)
+        state += GAMMA
+        low_a, high_a = select_bits(low_a, high_a, r, n_a)
+        low_b, high_b = select_bits(low_b, high_b, r, n - n_b)
+    while count_ones(low_a) != n_a or count_ones(low_b) != n - n_b:
+        r = mix(state)
+        state += GAMMA
+        low_a, high_a = select_bits(low_a, high_a, r, n_a)
+        low_b, high_b = select_bits(low_b, high_b, r, n - n_b)
+    write_bytes(out, at, low_a, valid & ~low_b, a, b, base)
+
+
+@njit(cache=True, inline="always")
+def thresholds(words, last, valid, limit_a, limit_b):
+    """Two uint8: the largest thresholds with at most limit_a and limit_b bytes below them.
+
+    words: bytes of blocks 0 … last; of the last block only the bytes in the mask `valid` count.
+    """
+    a, b, step = 0, 0, 128
+    for _ in range(8):
+        try_a, try_b = np.uint8(a + step), np.uint8(b + step)
+        count_a = count_ones(below_bytes(words, 8 * last, try_a) & valid)
+        count_b = count_ones(below_bytes(words, 8 * last, try_b) & valid)
+        for k in range(last):
+            count_a += count_ones(below_bytes(words, 8 * k, try_a))
+            count_b += count_ones(below_bytes(words, 8 * k, try_b))
+        a += step & ((count_a - limit_a - 1) >> 63)
+        b += step & ((count_b - limit_b - 1) >> 63)
+        step >>= 1
+    return np.uint8(a), np.uint8(b)
+
+
+@njit(cache=True, inline="always")
+def assign_blocks(out, at, n, base, a, b, left_a, left_b, words, state):
+    """`assign` for any n: keys of one byte, role a below one threshold, b above another.
+
+    The thresholds are the widest that exceed neither count; the few tokens that ties leave out are
+    placed on uniformly drawn tokens of the base role, which is the most frequent one.
+    """
+    last = (n - 1) >> 6
+    for i in range(8 * (last + 1)):
+        words[U64(i)] = mix(state + U64(i) * GAMMA)
+    state += U64(8 * (last + 1)) * GAMMA
+    valid = ALL >> U64(64 * (last + 1) - n)
+    top_a, top_b = thresholds(words, last, valid, left_a, n - left_b - 1)
+    any_b = ZERO if top_b == 255 else ALL  # role b is the bytes above top_b
+    top_b = np.uint8(top_b + 1) if top_b < 255 else top_b
+    for k in range(last + 1):
+        inside = valid if k == last else ALL
+        in_a = below_bytes(words, 8 * k, top_a) & inside
+        in_b = ~below_bytes(words, 8 * k, top_b) & inside & any_b
+        write_bytes(out, at + 64 * k, in_a, in_b, a, b, base)
+        left_a -= count_ones(in_a)
+        left_b -= count_ones(in_b)
+    while left_a + left_b > 0:
+        i = U64(at) + ((mix(state) >> S32) * U64(n) >> S32)
+        state += GAMMA
+        if out[i] == base:
+            if left_a > 0:
+                out[i] = a
+                left_a -= 1
+            else:
+                out[i] = b
+                left_b -= 1
+
+
+@njit(cache=True, inline="always")
+def assign(out, at, n, n_source, n_target, words, state):
+    """Writes a uniformly random assignment of n >= 1 tokens with exactly these counts to out[at:].
+
+    out: uint8, at least 64·⌈n/64⌉ bytes from `at` on, all of which are written.
+    words: (≥ 8·⌈n/64⌉,) uint64 scratch. n_source + n_target <= n.
+    """
+    if n <= 64:
+        assign_word(out, at, n, H, S, T, n_source, n_target, state)
+        return
+    n_hidden = n - n_source - n_target
+    if n_hidden >= n_source and n_hidden >= n_target:
+        base, a, b, n_a, n_b = H, S, T, n_source, n_target
+    elif n_source >= n_target:
+        base, a, b, n_a, n_b = S, H, T, n_hidden, n_target
     else:
-        for i in range(n_body):
-            hit = (
-                (t.body_row[i] >= top)
-                & (t.body_row[i] < top + height)
-                & (t.body_column[i] >= left)
-                & (t.body_column[i] < left + width)
-            )
-            role[t.body[i]] = inside if hit else outside
-            n_inside += np.int64(hit)
-    n_targets = n_body - n_inside if reverse else n_inside
-    if n_targets == 0:
-        for i in t.body:
-            role[i] = T
+        base, a, b, n_a, n_b = T, H, S, n_hidden, n_source
+    assign_blocks(out, at, n, base, a, b, n_a, n_b, words, state)
 
 
-@njit(cache=True)
-def causal(t, role, w):
-    """All tokens are targets in order, or a prefix of 1 … L−1 tokens is source (never when L = 1)."""
-    prefix = 0
-    if (w >> S32) < np.uint64(t.prefix_limit) and t.n_tokens > 1:
-        prefix = 1 + below(w & LOW_32, t.n_tokens - 1)
-    for i in range(t.n_tokens):
-        role[i] = S if i < prefix else T
+# -- families --------------------------------------------------------------------------------------
+@njit(cache=True, inline="always")
+def block(t, out, at, key):
+    """A random rectangle of the body is target and the rest source, or, as often, the reverse: out[at : at + B].
+
+    Edges: uniform in [block_low, block_high] of the grid, at least one cell. When no target is left
+    (a reversed block that is the whole body, a rectangle in a hole of the grid), all the body is target.
+    """
+    w, v = mix(key + GAMMA), mix(key + GAMMA + GAMMA)
+    span = t.block_high - t.block_low
+    height = min(t.n_rows, max(1, nearest(t.block_low + span * unit(w >> S32), t.n_rows)))
+    width = min(t.n_columns, max(1, nearest(t.block_low + span * unit(w & LOW_32), t.n_columns)))
+    top = np.uint16(below(v >> S32, t.n_rows - height + 1))
+    left = np.uint16(below(v & LOW_32, t.n_columns - width + 1))
+    rows, columns = np.uint16(height), np.uint16(width)
+    inside, outside = (S, T) if (key & ONE) == ONE else (T, S)
+    body_row, body_column = t.body_row, t.body_column
+    seen = H
+    for i in range(len(body_row)):
+        in_rows = np.uint16(body_row[U64(i)] - top) < rows  # below 0 wraps round to a large number
+        in_columns = np.uint16(body_column[U64(i)] - left) < columns
+        role = inside if in_rows & in_columns else outside
+        seen |= role
+        out[U64(at) + U64(i)] = role
+    if seen == S:
+        for i in range(len(body_row)):
+            out[U64(at) + U64(i)] = T
 
 
-@njit(cache=True)
-def body_subset(t, role, scratch, words, state):
-    """A random subset of mae_targets body tokens is target, every other token source."""
-    n_body = len(t.body)
-    for i in t.companion:
-        role[i] = S
-    if t.body_is_prefix:
-        return assign(role, n_body, n_body - t.mae_targets, t.mae_targets, words, state)
-    state = assign(scratch, n_body, n_body - t.mae_targets, t.mae_targets, words, state)
-    for i in range(n_body):
-        role[t.body[i]] = scratch[i]
-    return state
-
-
-@njit(cache=True)
-def draw_role(t, key, role, scratch, words):
-    """Writes the role row (L,) uint8 of the row with this key; returns its family code."""
+@njit(cache=True, inline="always")
+def counts(t, action, w):
+    """(n, n_source, n_target) of the random subset that this action asks for."""
     n = t.n_tokens
-    state = key + GAMMA
-    w = mix(state)
-    family = t.family[first_above(t.family_limit, w >> S32)]
-    u = w & LOW_32
-    state += GAMMA
-    if family == JOINT:
-        role[:] = T
-    elif family == MODALITY:
-        role[:] = t.modality[first_above(t.modality_limit, u)]
-    elif family == BETA_RANDOM:
-        n_source = min(n - 1, nearest(interpolate(t.source_quantile, u), n))
-        n_target = max(1, nearest(interpolate(t.target_quantile, mix(state) >> S32), n - n_source))
-        assign(role, n, n_source, n_target, words, state + GAMMA)
-    elif family == MARGINAL:
-        n_target = max(1, nearest(interpolate(t.target_quantile, u), n))
-        assign(role, n, 0, n_target, words, state)
-    elif family == BLOCK:
-        block(t, role, state)
-    elif family == HALF:
-        role[:] = t.half[below(u, len(t.half))]
-        companions(t, role, mix(state))
-    elif family == CAUSAL:
-        causal(t, role, mix(state))
-    elif family == PERMUTATION:
-        role[:] = T
-    elif family == BERT:
-        assign(role, n, n - t.bert_targets, t.bert_targets, words, state)
-    elif family == MAE:
-        body_subset(t, role, scratch, words, state)
-    else:
-        n_target = max(1, first_above(t.missing_limit, u))
-        assign(role, n, n - n_target, n_target, words, state)
-    return family
+    if action == BETA:
+        n_source = min(n - 1, nearest(interpolate(t.source_quantile, w >> S32), n))
+        return n, n_source, max(1, nearest(interpolate(t.target_quantile, w & LOW_32), n - n_source))
+    if action == TARGET_BETA:
+        return n, 0, max(1, nearest(interpolate(t.target_quantile, w & LOW_32), n))
+    if action == BODY_COUNT:
+        n = len(t.body)
+        return n, n - t.mae_targets, t.mae_targets
+    n_target = t.bert_targets if action == COUNT else max(1, first_above(t.missing_limit, w >> S32))
+    return n, n - n_target, n_target
+
+
+@njit(cache=True, inline="always")
+def spread_body(t, start, out, at):
+    """Moves the roles of out[at : at + B] to the body tokens; companions take theirs from the template at `start`."""
+    if not t.body_is_prefix:
+        for i in range(len(t.body) - 1, -1, -1):  # body[i] >= i: what is read was not yet overwritten
+            out[at + t.body[i]] = out[at + i]
+    for i in t.companion:
+        out[at + i] = t.template[start + i]
+
+
+@njit(cache=True)
+def draw_chunk(t, stream_state, start, role, family):
+    """Fills role (n · L,) and family (n,) uint8 with rows start … start + n."""
+    n_rows, n_tokens, template = len(family), t.n_tokens, t.template
+    outcome_limit, outcome_alias, n_outcomes = t.outcome_limit, t.outcome_alias, U64(len(t.outcome_limit))
+    outcome_family, outcome_action = t.outcome_family, t.outcome_action
+    padded = (n_tokens + 63) // 64 * 64
+    out = np.empty(n_rows * n_tokens + padded, np.uint8)
+    words = np.empty(padded // 8, np.uint64)
+    at = 0
+    for n in range(n_rows):
+        key = row_key(stream_state, start + n)
+        scaled = (key >> S32) * n_outcomes
+        outcome = np.int64(scaled >> S32)
+        if (scaled & LOW_32) >= outcome_limit[outcome]:
+            outcome = outcome_alias[outcome]
+        family[n] = outcome_family[outcome]
+        action = outcome_action[outcome]
+        from_template = outcome * padded
+        if action <= PREFIX:
+            for i in range(padded):
+                out[U64(at) + U64(i)] = template[U64(from_template) + U64(i)]
+            if action == PREFIX:
+                for i in range(1 + below(key & LOW_32, n_tokens - 1)):
+                    out[at + i] = S
+        elif action == BLOCK:
+            block(t, out, at, key)
+            spread_body(t, from_template, out, at)
+        else:
+            size, n_source, n_target = counts(t, action, mix(key + GAMMA))
+            assign(out, at, size, n_source, n_target, words, key + GAMMA + GAMMA)
+            if action == BODY_COUNT:
+                spread_body(t, from_template, out, at)
+        at += n_tokens
+    for i in range(at):
+        role[U64(i)] = out[U64(i)]
 
 
 @njit(cache=True)
@@ -319,11 +332,11 @@ def draw_second(t, key, first, second, scratch, words):
     both of these when `first` has no source, split S ∪ T anew: |S₂|/|S₂ ∪ T₂| ~ source_beta.
     """
     n = len(first)
-    state = mix(key ^ PAIR_TAG)
     n_source, n_visible = 0, 0
     for i in range(n):
         n_source += np.int64(first[i] == S)
         n_visible += np.int64(first[i] != H)
+    state = mix(key ^ PAIR_TAG)
     w = mix(state)
     if n_source > 0 and (w >> S32) < HALF_32:
         from_target = S if (w >> S32) < QUARTER_32 else T
@@ -331,7 +344,7 @@ def draw_second(t, key, first, second, scratch, words):
             second[i] = T if first[i] == S else (from_target if first[i] == T else H)
         return
     split = min(n_visible - 1, nearest(interpolate(t.source_quantile, w & LOW_32), n_visible))
-    assign(scratch, n_visible, split, n_visible - split, words, state + GAMMA)
+    assign(scratch, 0, n_visible, split, n_visible - split, words, state + GAMMA)
     j = 0
     for i in range(n):
         if first[i] == H:
@@ -341,36 +354,32 @@ def draw_second(t, key, first, second, scratch, words):
             j += 1
 
 
-# -- drivers: rows in parallel, each a function of its own key ---------------------------------------
+# -- drivers ---------------------------------------------------------------------------------------
 @njit(parallel=True, cache=True)
-def sample_rows(t, seed, stream, start, role, rank, family):
-    """Fills role (N, L), family (N,) and, unless it has no rows, rank (N, L; zero on entry) from row `start` on."""
-    n_rows = len(role)
+def role_rows(t, seed, stream, start, role, family):
+    """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
+    n_tokens, n_rows = t.n_tokens, len(family)
     stream_state = stream_key(seed, stream)
-    for chunk in prange((n_rows + CHUNK_ROWS - 1) // CHUNK_ROWS):
-        words = np.empty((t.n_tokens + 7) // 8, np.uint64)
-        scratch = np.empty(t.n_tokens, np.uint8)
-        for n in range(chunk * CHUNK_ROWS, min(n_rows, (chunk + 1) * CHUNK_ROWS)):
-            key = row_key(stream_state, start + n)
-            family[n] = draw_role(t, key, role[n], scratch, words)
-            if len(rank) > 0:
-                draw_rank(family[n], key, role[n], rank[n])
+    chunk = max(1, CHUNK_BYTES // n_tokens)
+    for c in prange((n_rows + chunk - 1) // chunk):
+        first, end = c * chunk, min(n_rows, (c + 1) * chunk)
+        draw_chunk(t, stream_state, start + first, role[first * n_tokens : end * n_tokens], family[first:end])
 
 
-@njit(cache=True)
+@njit(parallel=True, cache=True)
 def rank_rows(seed, stream, rows, role, rank, family):
     """Fills rank (N, L; zero on entry) of the rows with these numbers (N,) int64, given role and family."""
     stream_state = stream_key(seed, stream)
-    for n in range(len(rows)):
+    for n in prange(len(rows)):
         draw_rank(family[n], row_key(stream_state, rows[n]), role[n], rank[n])
 
 
 @njit(cache=True)
 def second_rows(t, seed, stream, rows, first, second):
-    """Fills `second` (N, L) uint8: the other halves of the communication pairs of `first` (N, L)."""
+    """Fills `second` (N, L) uint8: the second halves of the pairs of `first` (N, L), rows numbered (N,) int64."""
     stream_state = stream_key(seed, stream)
-    words = np.empty((t.n_tokens + 7) // 8, np.uint64)
-    scratch = np.empty(t.n_tokens, np.uint8)
+    padded = (t.n_tokens + 63) // 64 * 64
+    words, scratch = np.empty(padded // 8, np.uint64), np.empty(padded, np.uint8)
     for n in range(len(rows)):
         draw_second(t, row_key(stream_state, rows[n]), first[n], second[n], scratch, words)
 
@@ -384,9 +393,9 @@ def mask_rows(seed, role, missing, out):
     observed token.
     """
     n_tokens = role.shape[1]
-    words = np.empty((n_tokens + 7) // 8, np.uint64)
-    scratch = np.empty(n_tokens, np.uint8)
-    stream_state = stream_key(seed, np.uint64(0))
+    padded = (n_tokens + 63) // 64 * 64
+    words, scratch = np.empty(padded // 8, np.uint64), np.empty(padded, np.uint8)
+    stream_state = stream_key(seed, ZERO)
     for n in range(len(role)):
         n_source, n_target, n_observed = 0, 0, 0
         for i in range(n_tokens):
@@ -397,17 +406,15 @@ def mask_rows(seed, role, missing, out):
             n_observed += np.int64(not missing[n, i])
         if n_observed == 0:
             return n
-        if n_target > 0:
-            continue
-        if n_source == 0:
+        if n_target == 0 and n_source == 0:
             for i in range(n_tokens):
                 out[n, i] = H if missing[n, i] else T
-            continue
-        kept = n_source // 2
-        assign(scratch, n_source, kept, n_source - kept, words, row_key(stream_state, n))
-        j = 0
-        for i in range(n_tokens):
-            if out[n, i] == S:
-                out[n, i] = scratch[j]
-                j += 1
+        elif n_target == 0:
+            kept = n_source // 2
+            assign(scratch, 0, n_source, kept, n_source - kept, words, row_key(stream_state, n))
+            j = 0
+            for i in range(n_tokens):
+                if out[n, i] == S:
+                    out[n, i] = scratch[j]
+                    j += 1
     return -1

@@ -2,8 +2,9 @@
 
 Terms. *Body*: the patches, or, where there is no grid, the tokens that are not labels laid out on a
 grid of one row (and if every token is a label, all tokens). *Companions*: the tokens outside the body.
-Probabilities become integers out of 2**32, so that a family or a template is chosen by comparing a
-32-bit draw.
+*Outcome*: a family and a template, that is, a row of roles to start from; every choice among finitely
+many rows (which half, which modality, companions shown or not) is an outcome, so one draw from one
+alias table settles it. *Action*: what is left to draw after the template is copied.
 """
 
 from __future__ import annotations
@@ -15,25 +16,28 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.task_sampling.beta import beta_quantiles
-from kernels.task_sampling.spec import HIDDEN, SOURCE, TARGET, TaskSpec
+from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET, TaskSpec
+
+COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(8)  # actions; those up to PREFIX start from the template
+PAD = 64  # templates and scratch rows are padded to whole blocks of 64 tokens
 
 
 class Tables(NamedTuple):
-    """Flat view of a TaskSpec: F active families, B body tokens, C companions, L tokens."""
+    """Flat view of a TaskSpec: K outcomes, B body tokens, C companions, L tokens, P = L rounded up to 64."""
 
     n_tokens: int
-    family: np.ndarray  # (F,) uint8 codes of the families with positive weight
-    family_limit: np.ndarray  # (F,) uint64 cumulative probability × 2**32; the last is 2**32
+    outcome_limit: np.ndarray  # (K,) uint64, alias table: keep the column below this, out of 2**32
+    outcome_alias: np.ndarray  # (K,) int64
+    outcome_family: np.ndarray  # (K,) uint8
+    outcome_action: np.ndarray  # (K,) uint8
+    template: np.ndarray  # (K · P,) uint8
     body: np.ndarray  # (B,) int64 token indices
     body_is_prefix: bool  # body == 0 … B−1: roles are written in place
-    body_row: np.ndarray  # (B,) int16
-    body_column: np.ndarray  # (B,) int16
+    body_row: np.ndarray  # (B,) uint16
+    body_column: np.ndarray  # (B,) uint16
     n_rows: int  # of the body's grid
     n_columns: int
     companion: np.ndarray  # (C,) int64 token indices
-    half: np.ndarray  # (H, L) uint8 roles, companions hidden
-    modality: np.ndarray  # (G, L) uint8 roles
-    modality_limit: np.ndarray  # (G,) uint64
     source_quantile: np.ndarray  # (CELLS + 1,) float64
     target_quantile: np.ndarray  # (CELLS + 1,) float64
     missing_limit: np.ndarray  # (L + 1,) uint64 distribution function of Binomial(L, p) × 2**32
@@ -41,16 +45,6 @@ class Tables(NamedTuple):
     block_high: float
     bert_targets: int
     mae_targets: int
-    visible_limit: int  # of the companions in block and half
-    prefix_limit: int
-
-
-def limits(probabilities: np.ndarray) -> np.ndarray:
-    """(K,) uint64 cumulative sums × 2**32; from the last positive one on exactly 2**32."""
-    p = np.asarray(probabilities, np.float64)
-    out = np.round(np.cumsum(p / p.sum()) * 2.0**32).astype(np.uint64)
-    out[np.flatnonzero(p)[-1] :] = 2**32
-    return out
 
 
 def body_tokens(spec: TaskSpec) -> np.ndarray:
@@ -60,6 +54,11 @@ def body_tokens(spec: TaskSpec) -> np.ndarray:
         return patches
     rest = np.flatnonzero(~spec.is_label)
     return rest if len(rest) else np.arange(spec.n_tokens)
+
+
+def companion_tokens(spec: TaskSpec) -> np.ndarray:
+    """(C,) int64 indices of the tokens outside the body."""
+    return np.setdiff1d(np.arange(spec.n_tokens), body_tokens(spec))
 
 
 def body_positions(spec: TaskSpec) -> np.ndarray:
@@ -73,7 +72,7 @@ def body_positions(spec: TaskSpec) -> np.ndarray:
 def half_templates(spec: TaskSpec) -> np.ndarray:
     """(H, L) uint8: upper, lower, left, right half as target, the other half source, companions hidden.
 
-    A direction in which the body cannot be split is left out; a body of one token is all target.
+    A direction in which the body cannot be split is left out; a body that cannot be split is all target.
     """
     body, position = body_tokens(spec), body_positions(spec)
     templates = []
@@ -111,6 +110,57 @@ def modality_templates(spec: TaskSpec) -> tuple[np.ndarray, np.ndarray]:
     return templates, np.array(share)
 
 
+def with_companions(spec: TaskSpec, templates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each (k, L) template with its companions hidden, all source and all target: (3k, L), (3k,) shares."""
+    companion = companion_tokens(spec)
+    if not len(companion):
+        return templates, np.full(len(templates), 1.0 / len(templates))
+    out = np.repeat(templates, 3, axis=0)
+    for i, role in enumerate((HIDDEN, SOURCE, TARGET)):
+        out[i::3, companion] = role
+    shown = spec.label_visible_share
+    return out, np.tile([1.0 - shown, shown / 2, shown / 2], len(templates)) / len(templates)
+
+
+def outcomes_of(spec: TaskSpec, family: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """(k, L) uint8 templates, (k,) float64 shares and k actions of one family."""
+    source, target = (np.full((1, spec.n_tokens), role, np.uint8) for role in (SOURCE, TARGET))
+    one = np.ones(1)
+    if family == "half":
+        templates, share = with_companions(spec, half_templates(spec))
+        return templates, share, [COPY] * len(share)
+    if family == "modality":
+        templates, share = modality_templates(spec)
+        return templates, share, [COPY] * len(share)
+    if family == "block":
+        templates, share = with_companions(spec, target)
+        return templates, share, [BLOCK] * len(share)
+    if family == "causal":
+        prefix = spec.causal_prefix_share if spec.n_tokens > 1 else 0.0
+        return np.concatenate([target, target]), np.array([1.0 - prefix, prefix]), [COPY, PREFIX]
+    action = {"marginal": TARGET_BETA, "beta_random": BETA, "bert": COUNT, "mae": BODY_COUNT, "column_missing": MISSING}
+    return (source if family == "mae" else target), one, [action.get(family, COPY)]
+
+
+def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(K,) uint64 limits and (K,) int64 aliases of Walker's method (Vose 1991).
+
+    A uniform column c and a uniform 32-bit u draw c when u < limit[c], else alias[c]; the
+    probabilities are met to 2**−32.
+    """
+    p = np.asarray(probability, np.float64)
+    scaled = p / p.sum() * len(p)
+    limit, alias = np.ones(len(p)), np.arange(len(p))
+    small = [i for i in range(len(p)) if scaled[i] < 1.0]
+    large = [i for i in range(len(p)) if scaled[i] >= 1.0]
+    while small and large:
+        s, g = small.pop(), large.pop()
+        limit[s], alias[s] = scaled[s], g
+        scaled[g] -= 1.0 - scaled[s]
+        (small if scaled[g] < 1.0 else large).append(g)
+    return np.round(limit * 2.0**32).astype(np.uint64), alias
+
+
 def binomial_cdf(n: int, p: float) -> np.ndarray:
     """(n + 1,) float64 P(X <= k), X ~ Binomial(n, p)."""
     if p in (0.0, 1.0):
@@ -128,25 +178,33 @@ def share_count(share: float, n: int) -> int:
 @lru_cache(maxsize=16)
 def compile_spec(spec: TaskSpec) -> Tables:
     """The tables of `spec`; computed once per TaskSpec object."""
-    active = np.flatnonzero(spec.probabilities)
+    parts = [
+        (np.full(len(share), code), spec.probabilities[code] * share, templates, actions)
+        for code, name in enumerate(FAMILIES)
+        if spec.probabilities[code] > 0
+        for templates, share, actions in [outcomes_of(spec, name)]
+    ]
+    family, probability, templates = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    action = np.concatenate([p[3] for p in parts])
+    possible = probability > 0
+    limit, alias = alias_table(probability[possible])
     body, position = body_tokens(spec), body_positions(spec)
-    modality, modality_share = modality_templates(spec)
     missing = np.round(binomial_cdf(spec.n_tokens, spec.column_missing_share) * 2.0**32).astype(np.uint64)
     missing[-1] = 2**32
     return Tables(
         n_tokens=spec.n_tokens,
-        family=active.astype(np.uint8),
-        family_limit=limits(spec.probabilities[active]),
+        outcome_limit=limit,
+        outcome_alias=alias,
+        outcome_family=family[possible].astype(np.uint8),
+        outcome_action=action[possible].astype(np.uint8),
+        template=np.pad(templates[possible], ((0, 0), (0, -spec.n_tokens % PAD))).ravel(),
         body=body,
         body_is_prefix=bool((body == np.arange(len(body))).all()),
-        body_row=position[:, 0].astype(np.int16),
-        body_column=position[:, 1].astype(np.int16),
+        body_row=position[:, 0].astype(np.uint16),
+        body_column=position[:, 1].astype(np.uint16),
         n_rows=int(position[:, 0].max()) + 1,
         n_columns=int(position[:, 1].max()) + 1,
-        companion=np.setdiff1d(np.arange(spec.n_tokens), body),
-        half=half_templates(spec),
-        modality=modality,
-        modality_limit=limits(modality_share),
+        companion=companion_tokens(spec),
         source_quantile=beta_quantiles(float(spec.source_beta[0]), float(spec.source_beta[1])),
         target_quantile=beta_quantiles(float(spec.target_beta[0]), float(spec.target_beta[1])),
         missing_limit=missing,
@@ -154,6 +212,4 @@ def compile_spec(spec: TaskSpec) -> Tables:
         block_high=float(spec.block_share[1]),
         bert_targets=share_count(spec.bert_target_share, spec.n_tokens),
         mae_targets=share_count(spec.mae_target_share, len(body)),
-        visible_limit=round(spec.label_visible_share * 2**32),
-        prefix_limit=round(spec.causal_prefix_share * 2**32),
     )
