@@ -30,6 +30,11 @@ def write_bytes(out, at, first, second, a, b, base):
     out[at : at + 64] = np.where(in_first, a, np.where(in_second, b, base))
 
 
+def copy_bytes(out, at, source, start):
+    """Copies 64 bytes, source[start : start + 64] to out[at : at + 64] (uint8, apart)."""
+    out[at : at + 64] = source[start : start + 64]
+
+
 def count_ones(mask):
     """int64 number of set bits of a uint64."""
     return np.int64(int(mask).bit_count())
@@ -62,6 +67,19 @@ def _write_bytes(typing_context, out, at, first, second, a, b, base):
 
 
 @intrinsic
+def _copy_bytes(typing_context, out, at, source, start):
+    def generate(context, builder, signature, arguments):
+        out, at, source, start = arguments
+        to = context.make_array(signature.args[0])(context, builder, out).data
+        origin = context.make_array(signature.args[2])(context, builder, source).data
+        block = builder.load(builder.bitcast(builder.gep(origin, [start]), BYTES_64.as_pointer()), align=1)
+        builder.store(block, builder.bitcast(builder.gep(to, [at]), BYTES_64.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(out, types.intp, source, types.intp), generate
+
+
+@intrinsic
 def _count_ones(typing_context, mask):
     def generate(context, builder, signature, arguments):
         return builder.ctpop(arguments[0])
@@ -89,3 +107,8 @@ def _compile_write_bytes(out, at, first, second, a, b, base):
 @overload(count_ones)
 def _compile_count_ones(mask):
     return lambda mask: _count_ones(mask)
+
+
+@overload(copy_bytes)
+def _compile_copy_bytes(out, at, source, start):
+    return lambda out, at, source, start: _copy_bytes(out, at, source, start)

@@ -25,7 +25,7 @@ import numpy as np
 from numba import njit, prange
 
 from kernels.task_sampling.beta import CELL_BITS
-from kernels.task_sampling.bits import below_bytes, count_ones, write_bytes
+from kernels.task_sampling.bits import below_bytes, copy_bytes, count_ones, write_bytes
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET
 from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COUNT, PREFIX, TARGET_BETA
 
@@ -80,7 +80,7 @@ def unit(u):
     return np.float64(np.int64(u)) * 2.0**-32
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def interpolate(table, u):
     """float64 draw of the distribution whose quantiles are `table`."""
     cell = np.int64(u >> CELL_SHIFT)
@@ -88,7 +88,7 @@ def interpolate(table, u):
     return low + (table[cell + 1] - low) * (np.float64(np.int64(u & CELL_MASK)) * CELL_WIDTH)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def first_above(limit, u):
     """int64 index of the first of the non-decreasing uint64 limits that exceeds u."""
     low, high = 0, len(limit) - 1
@@ -108,7 +108,7 @@ def nearest(share, n):
 
 
 # -- random subsets --------------------------------------------------------------------------------
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def select_bits(low, high, r, wanted):
     """One step of radix selection of `wanted` tokens: (low, high) with low ⊆ chosen ⊆ high, narrowed by one key bit.
 
@@ -119,7 +119,7 @@ def select_bits(low, high, r, wanted):
     return middle ^ ((middle ^ low) & over), high ^ ((high ^ middle) & over)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def assign_word(out, at, n, base, a, b, n_a, n_b, state):
     """`assign` for n <= 64 tokens: role a to the tokens of the smallest keys, b to those of the largest.
 
@@ -140,7 +140,7 @@ def assign_word(out, at, n, base, a, b, n_a, n_b, state):
     write_bytes(out, at, low_a, valid & ~low_b, a, b, base)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def thresholds(words, last, valid, limit_a, limit_b):
     """Two uint8: the largest thresholds with at most limit_a and limit_b bytes below them.
 
@@ -160,7 +160,7 @@ def thresholds(words, last, valid, limit_a, limit_b):
     return np.uint8(a), np.uint8(b)
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def assign_blocks(out, at, n, base, a, b, left_a, left_b, words, state):
     """`assign` for any n: keys of one byte, role a below one threshold, b above another.
 
@@ -194,7 +194,7 @@ def assign_blocks(out, at, n, base, a, b, left_a, left_b, words, state):
                 left_b -= 1
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def assign(out, at, n, n_source, n_target, words, state):
     """Writes a uniformly random assignment of n >= 1 tokens with exactly these counts to out[at:].
 
@@ -215,7 +215,7 @@ def assign(out, at, n, n_source, n_target, words, state):
 
 
 # -- families --------------------------------------------------------------------------------------
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def block(t, out, at, key):
     """A random rectangle of the body is target and the rest source, or, as often, the reverse: out[at : at + B].
 
@@ -243,7 +243,7 @@ def block(t, out, at, key):
             out[U64(at) + U64(i)] = T
 
 
-@njit(cache=True, inline="always")
+@njit(cache=True, _nrt=False)
 def counts(t, action, w):
     """(n, n_source, n_target) of the random subset that this action asks for."""
     n = t.n_tokens
@@ -259,26 +259,17 @@ def counts(t, action, w):
     return n, n - n_target, n_target
 
 
-@njit(cache=True, inline="always")
-def spread_body(t, start, out, at):
-    """Moves the roles of out[at : at + B] to the body tokens; companions take theirs from the template at `start`."""
-    if not t.body_is_prefix:
-        for i in range(len(t.body) - 1, -1, -1):  # body[i] >= i: what is read was not yet overwritten
-            out[at + t.body[i]] = out[at + i]
-    for i in t.companion:
-        out[at + i] = t.template[start + i]
+@njit(cache=True, _nrt=False)
+def draw_chunk(t, stream_state, start, role, family, scratch, words):
+    """Fills role (n · L,) and family (n,) uint8 with rows start … start + n.
 
-
-@njit(cache=True)
-def draw_chunk(t, stream_state, start, role, family):
-    """Fills role (n · L,) and family (n,) uint8 with rows start … start + n."""
+    scratch: (P,) uint8 and words: (P / 8,) uint64, P = L rounded up to 64.
+    """
     n_rows, n_tokens, template = len(family), t.n_tokens, t.template
     outcome_limit, outcome_alias, n_outcomes = t.outcome_limit, t.outcome_alias, U64(len(t.outcome_limit))
     outcome_family, outcome_action = t.outcome_family, t.outcome_action
-    padded = (n_tokens + 63) // 64 * 64
-    out = np.empty(n_rows * n_tokens + padded, np.uint8)
-    words = np.empty(padded // 8, np.uint64)
-    at = 0
+    body, companion, body_is_prefix = t.body, t.companion, t.body_is_prefix
+    padded, row_at = len(scratch), 0
     for n in range(n_rows):
         key = row_key(stream_state, start + n)
         scaled = (key >> S32) * n_outcomes
@@ -288,26 +279,32 @@ def draw_chunk(t, stream_state, start, role, family):
         family[n] = outcome_family[outcome]
         action = outcome_action[outcome]
         from_template = outcome * padded
+        fits = row_at + padded <= len(role)  # else the whole blocks would reach into the next chunk
+        out, at = (role, row_at) if fits else (scratch, 0)
         if action <= PREFIX:
-            for i in range(padded):
-                out[U64(at) + U64(i)] = template[U64(from_template) + U64(i)]
+            for k in range(0, padded, 64):
+                copy_bytes(out, at + k, template, from_template + k)
             if action == PREFIX:
                 for i in range(1 + below(key & LOW_32, n_tokens - 1)):
                     out[at + i] = S
         elif action == BLOCK:
             block(t, out, at, key)
-            spread_body(t, from_template, out, at)
         else:
             size, n_source, n_target = counts(t, action, mix(key + GAMMA))
             assign(out, at, size, n_source, n_target, words, key + GAMMA + GAMMA)
-            if action == BODY_COUNT:
-                spread_body(t, from_template, out, at)
-        at += n_tokens
-    for i in range(at):
-        role[U64(i)] = out[U64(i)]
+        if action == BLOCK or action == BODY_COUNT:  # the body's roles now lie in out[at : at + B]
+            if not body_is_prefix:
+                for i in range(len(body) - 1, -1, -1):  # body[i] >= i: what is read was not yet overwritten
+                    out[at + body[i]] = out[at + i]
+            for i in range(len(companion)):
+                out[at + companion[i]] = template[from_template + companion[i]]
+        if not fits:
+            for i in range(n_tokens):
+                role[row_at + i] = scratch[i]
+        row_at += n_tokens
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def draw_rank(family, key, role, rank):
     """Writes the rank row (L,) int16 of a causal or a permutation task; others are left as they are (zero)."""
     n = len(role)
@@ -324,7 +321,7 @@ def draw_rank(family, key, role, rank):
             rank[j] = i
 
 
-@njit(cache=True)
+@njit(cache=True, _nrt=False)
 def draw_second(t, key, first, second, scratch, words):
     """Writes a second role row with the same S ∪ T as `first`.
 
@@ -361,9 +358,12 @@ def role_rows(t, seed, stream, start, role, family):
     n_tokens, n_rows = t.n_tokens, len(family)
     stream_state = stream_key(seed, stream)
     chunk = max(1, CHUNK_BYTES // n_tokens)
+    padded = (n_tokens + 63) // 64 * 64
     for c in prange((n_rows + chunk - 1) // chunk):
+        scratch, words = np.empty(padded, np.uint8), np.empty(padded // 8, np.uint64)
         first, end = c * chunk, min(n_rows, (c + 1) * chunk)
-        draw_chunk(t, stream_state, start + first, role[first * n_tokens : end * n_tokens], family[first:end])
+        chunk_role = role[first * n_tokens : end * n_tokens]
+        draw_chunk(t, stream_state, start + first, chunk_role, family[first:end], scratch, words)
 
 
 @njit(parallel=True, cache=True)
