@@ -51,7 +51,8 @@ class BigLearnEM(DensityMixin, BaseEstimator):
     joint_from : share of the tasks after which all are joint, in [0, 1]; 1: never.
     target_beta : (a, b) of |T| = max(1, ⌊D·Beta(a, b)⌋).
     weight_prior : α of the MAP weights ∝ N_k/N + α; "auto": 1/K; 0: maximum likelihood.
-    covariance_prior : rows' worth of pull of each Σ_k towards the pooled within-component covariance.
+    covariance_prior : rows' worth of pull of each Σ_k towards the pooled within-component covariance, in the
+        last joint stretch only: earlier it keeps a component from stretching over to a mode that has none.
     min_eigenvalue : least eigenvalue of a covariance, in standardised units.
     init_scale : start means ~ N(0, init_scale²·I), covariances init_scale²·I, standardised.
     random_state : seed, numpy RandomState or None.
@@ -215,14 +216,14 @@ class BigLearnEM(DensityMixin, BaseEstimator):
             mixture.covariances = rotation @ mixture.covariances @ rotation.T
         else:
             rows = rows[:, target]
-        bound = self._steps(rows, mixture, target)
+        bound = self._steps(rows, mixture, target, self.covariance_prior if joint_only else 0.0)
         if len(target) == features and rotation is None:
             self.lower_bounds_.append(bound - np.log(self._scale).sum())
         if rotation is not None:
             mixture.means = mixture.means @ rotation
             mixture.covariances = rotation.T @ mixture.covariances @ rotation
 
-    def _steps(self, rows, mixture, target):
+    def _steps(self, rows, mixture, target, prior):
         """Mean log-likelihood before the last of n_inner EM steps on the target coordinates; rows (N, T)."""
         block = np.ix_(np.arange(self.n_components), target, target)
         chunks = _chunks(len(rows), 1 + len(target) * (len(target) + 3) // 2)
@@ -238,32 +239,13 @@ class BigLearnEM(DensityMixin, BaseEstimator):
                 normalise_rows(responsibilities, log_density)
                 bound += log_density.sum()
                 sums += responsibilities.T @ moments
-            means, covariances = self._maximise(sums, mixture.means[:, target], mixture.covariances[block])
+            means, covariances = _maximise(sums, mixture.means[:, target], mixture.covariances[block], prior)
             mixture.means[:, target] = means
             mixture.covariances[block] = covariances
             mixture.covariances = _raise_eigenvalues(mixture.covariances, self.min_eigenvalue)
             weights = sums[:, 0] / len(rows) + alpha
             mixture.weights = weights / weights.sum()
         return bound / len(rows)
-
-    def _maximise(self, sums, means, covariances):
-        """(means (K, T), covariances (K, T, T)) of the M-step from weighted moment sums (K, F)."""
-        width = means.shape[1]
-        mass = sums[:, 0]
-        alive = mass > LEAST_MASS
-        safe = np.where(alive, mass, 1.0)
-        centre = np.where(alive[:, None], sums[:, 1 : 1 + width] / safe[:, None], means)
-        upper = np.triu_indices(width)
-        scatter = np.empty_like(covariances)
-        scatter[:, upper[0], upper[1]] = sums[:, 1 + width :]
-        scatter[:, upper[1], upper[0]] = sums[:, 1 + width :]
-        scatter -= mass[:, None, None] * centre[:, :, None] * centre[:, None, :]
-        prior = self.covariance_prior
-        if prior == 0:
-            return centre, np.where(alive[:, None, None], scatter / safe[:, None, None], covariances)
-        pooled = scatter[alive].sum(axis=0) / mass[alive].sum()
-        scatter = np.where(alive[:, None, None], scatter, 0.0)
-        return centre, (scatter + prior * pooled) / (np.where(alive, mass, 0.0) + prior)[:, None, None]
 
 
 def _chunks(rows: int, moments: int) -> list[slice]:
@@ -295,6 +277,28 @@ def _coefficients(weights: np.ndarray, means: np.ndarray, covariances: np.ndarra
     quadratic = -precision[:, upper[0], upper[1]]
     quadratic[:, upper[0] == upper[1]] *= 0.5
     return np.concatenate([(np.log(weights) - 0.5 * constant)[:, None], pull, quadratic], axis=1).T.copy()
+
+
+def _maximise(sums: np.ndarray, means: np.ndarray, covariances: np.ndarray, prior: float):
+    """(means (K, T), covariances (K, T, T)) of the M-step from weighted moment sums (K, F).
+
+    prior: rows' worth of the pooled covariance added to each component's scatter.
+    """
+    width = means.shape[1]
+    mass = sums[:, 0]
+    alive = mass > LEAST_MASS
+    safe = np.where(alive, mass, 1.0)
+    centre = np.where(alive[:, None], sums[:, 1 : 1 + width] / safe[:, None], means)
+    upper = np.triu_indices(width)
+    scatter = np.empty_like(covariances)
+    scatter[:, upper[0], upper[1]] = sums[:, 1 + width :]
+    scatter[:, upper[1], upper[0]] = sums[:, 1 + width :]
+    scatter -= mass[:, None, None] * centre[:, :, None] * centre[:, None, :]
+    if prior == 0:
+        return centre, np.where(alive[:, None, None], scatter / safe[:, None, None], covariances)
+    pooled = scatter[alive].sum(axis=0) / mass[alive].sum()
+    scatter = np.where(alive[:, None, None], scatter, 0.0)
+    return centre, (scatter + prior * pooled) / (np.where(alive, mass, 0.0) + prior)[:, None, None]
 
 
 def _raise_eigenvalues(covariances: np.ndarray, least: float) -> np.ndarray:

@@ -115,6 +115,7 @@ class Generator(nn.Module):
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend)
         self.order = params.order
+        self.straight_through = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
@@ -187,7 +188,7 @@ class Generator(nn.Module):
             perturbed = logits.float() - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
             hard = torch.zeros_like(perturbed).scatter_(-1, perturbed.argmax(-1, keepdim=True), 1.0)
             soft = perturbed.softmax(-1)
-            return hard + soft - soft.detach() if soft.requires_grad else hard
+            return hard + soft - soft.detach() if self.straight_through else hard
 
         return self._map_categories(raw, draw)
 

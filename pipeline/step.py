@@ -59,6 +59,7 @@ class TrainingStep:
         self.flat_average.require_gradients(False)
         self.adam_g = self.flat_g.adam(params.lr, params.beta2)
         self.adam_d = self.flat_d.adam(params.lr, params.beta2)
+        generator.straight_through = params.straight_through or params.likelihood_weight == 0
         self.autocast = autocast
         self.non_finite = 0
 
@@ -69,8 +70,9 @@ class TrainingStep:
         """
         device = batch.features.device
         noise = torch.Generator(device=device).manual_seed(noise_seed)
-        for adam in (self.adam_g, self.adam_d):
-            adam.param_groups[0]["lr"] = learning_rate(self.params, step)
+        schedule = learning_rate_factor(self.params, step)
+        self.adam_g.param_groups[0]["lr"] = self.params.generator_lr * schedule
+        self.adam_d.param_groups[0]["lr"] = self.params.lr * schedule
         losses, statistics = {}, None
         raw, fake, other_fake = self._generate(batch, noise)
         real_logits = None
@@ -205,9 +207,9 @@ class TrainingStep:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast)
 
 
-def learning_rate(params: TrainParams, step: int) -> float:
-    """Step size at `step`: linear warm-up, constant, then linear to zero from decay_start × steps on."""
+def learning_rate_factor(params: TrainParams, step: int) -> float:
+    """Factor on the step sizes: linear warm-up, 1, then linear to zero from decay_start × steps on."""
     warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
     start = params.decay_start * params.steps
     left = (params.steps - step) / max(1.0, params.steps - start) if step > start else 1.0
-    return params.lr * warm * left
+    return warm * left

@@ -191,7 +191,7 @@ def _descend_step(parameters, gradient, learning_rate, limit, floor, ceiling):
                 limited += 1
                 g = limit if g > _ZERO else -limit
             value = parameters[row, k] - learning_rate * g
-            if row == _LOG0 or row == _LOG1:
+            if row in (_LOG0, _LOG1):
                 if value < floor:
                     limited += 1
                     value = floor

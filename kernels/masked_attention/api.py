@@ -43,7 +43,10 @@ def masked_self_attention(
         raise ValueError(f"'qkv' must be (M, 3, H, D). Got shape {tuple(qkv.shape)}.")
     check_packed(*qkv.unbind(1), packing, rank)
     scale = qkv.shape[-1] ** -0.5 if scale is None else float(scale)
-    check_backend(backend, qkv.device)
+    if check_backend(backend, qkv.device) == "triton":
+        from kernels.masked_attention.triton_kernel import attention_triton  # the reference needs no triton
+
+        return attention_triton(qkv, packing, rank, scale)
     return attention_reference(qkv, packing, rank, scale)
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from kernels.masked_attention.packing import Packing
+from kernels.masked_attention.validation import THIRD_DERIVATIVE
 
 
 def attention_reference(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
@@ -195,10 +196,7 @@ class _AttentionBackward(Function):
     @staticmethod
     def backward(ctx, cotangent: Tensor):
         if torch.is_grad_enabled():
-            raise RuntimeError(
-                "masked_attention has no third derivative. It was asked for by a second 'create_graph=True'; "
-                "only a first and a second derivative exist."
-            )
+            raise RuntimeError(THIRD_DERIVATIVE)
         qkv, gradient, padded, p_t, g, d_s_t = ctx.saved_tensors
         scale = ctx.scale
         q, k, v = padded.unbind(0)
