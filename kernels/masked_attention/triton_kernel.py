@@ -1,0 +1,202 @@
+"""Masked attention on a GPU: launches of the Triton kernels, their registration with torch, and their derivatives.
+
+Each launch is a `triton_op`, so torch.compile and CUDA graphs take it whole: nothing here waits for the device,
+and grids follow from host integers alone. The wiring that makes second order exact:
+
+    _Attention.backward → _AttentionBackward.apply(qkv, gradient, …); _AttentionBackward.backward is the last.
+
+Shapes: M packed tokens, H heads, D head dimension.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.library import triton_op, wrap_triton
+
+from kernels.masked_attention import triton_blocks, triton_tile
+from kernels.masked_attention.configurations import block_configuration, tile_configuration
+from kernels.masked_attention.packing import Packing
+from kernels.masked_attention.validation import THIRD_DERIVATIVE
+
+LARGEST_HEAD_DIM = 128
+DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
+    """(M, H, D) attention of packed tokens. qkv: (M, 3, H, D); rank: (M,) integer or None.
+
+    Raises: TypeError, ValueError for what the kernels do not take.
+    """
+    if qkv.dtype not in DTYPES:
+        raise TypeError(f"'qkv' must be float32, float16 or bfloat16 for backend 'triton'. Got {qkv.dtype}.")
+    if not 1 <= qkv.shape[-1] <= LARGEST_HEAD_DIM:
+        raise ValueError(
+            f"'qkv' must have a head dimension of 1 to {LARGEST_HEAD_DIM} for backend 'triton'. Got {qkv.shape[-1]}."
+        )
+    if rank is not None:
+        rank = rank.to(torch.int16).contiguous()
+    return _Attention.apply(qkv.contiguous(), packing, rank, scale)
+
+
+@triton_op("biglearn::masked_attention_forward", mutates_args={})
+def attention_forward(
+    qkv: Tensor, cu_seqlens: Tensor, rank: Tensor | None, max_length: int, padded: bool, scale: float
+) -> tuple[Tensor, Tensor]:
+    """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D); padded: M holds unused places."""
+    tokens, _, heads, dim = qkv.shape
+    new = qkv.new_zeros if padded else qkv.new_empty
+    out, lse = new(tokens, heads, dim), new(heads, tokens, dtype=torch.float32)
+    batch = cu_seqlens.shape[0] - 1
+    if tokens == 0 or max_length == 0:
+        return out, lse
+    block_d, same = _shared(qkv, rank)
+    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale * math.log2(math.e), tokens, heads)
+    tile = tile_configuration(0, max_length, block_d, qkv.element_size())
+    if tile is not None:
+        wrap_triton(triton_tile.forward_tile)[(batch * heads,)](
+            qkv, out, lse, *values, **same, BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages
+        )
+        return out, lse
+    to = block_configuration("forward_blocks", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_m)
+    wrap_triton(triton_blocks.forward_blocks)[(batch * heads * blocks,)](
+        qkv, out, lse, *values, blocks, **same, **_sizes(to)
+    )
+    return out, lse
+
+
+@triton_op("biglearn::masked_attention_backward", mutates_args={})
+def attention_backward(
+    qkv: Tensor,
+    gradient: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    cu_seqlens: Tensor,
+    rank: Tensor | None,
+    max_length: int,
+    padded: bool,
+    scale: float,
+) -> Tensor:
+    """(M, 3, H, D) gradient of qkv. gradient, out: contiguous (M, H, D)."""
+    tokens, _, heads, dim = qkv.shape
+    d_qkv = torch.zeros_like(qkv) if padded else torch.empty_like(qkv)
+    batch = cu_seqlens.shape[0] - 1
+    if tokens == 0 or max_length == 0:
+        return d_qkv
+    block_d, same = _shared(qkv, rank)
+    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
+    tile = tile_configuration(1, max_length, block_d, qkv.element_size())
+    if tile is not None:
+        wrap_triton(triton_tile.backward_tile)[(batch * heads,)](
+            qkv, gradient, lse, d_qkv, *values, **same,
+            BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
+        return d_qkv
+    delta = torch.empty_like(lse)
+    to = block_configuration("backward_rows", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_m)
+    wrap_triton(triton_blocks.backward_rows)[(batch * heads * blocks,)](
+        qkv, out, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
+    )
+    to = block_configuration("backward_columns", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_n)
+    wrap_triton(triton_blocks.backward_columns)[(batch * heads * blocks,)](
+        qkv, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
+    )
+    return d_qkv
+
+
+@triton_op("biglearn::masked_attention_double_backward", mutates_args={})
+def attention_double_backward(
+    qkv: Tensor,
+    gradient: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    cotangent: Tensor,
+    cu_seqlens: Tensor,
+    rank: Tensor | None,
+    max_length: int,
+    padded: bool,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """(∂qkv (M, 3, H, D), ∂gradient (M, H, D)) from the cotangent (M, 3, H, D) of the backward's result."""
+    tokens, _, heads, dim = qkv.shape
+    d_qkv = torch.zeros_like(qkv) if padded else torch.empty_like(qkv)
+    d_gradient = torch.zeros_like(gradient) if padded else torch.empty_like(gradient)
+    batch = cu_seqlens.shape[0] - 1
+    if tokens == 0 or max_length == 0:
+        return d_qkv, d_gradient
+    block_d, same = _shared(qkv, rank)
+    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
+    tile = tile_configuration(2, max_length, block_d, qkv.element_size())
+    if tile is not None:
+        wrap_triton(triton_tile.double_tile)[(batch * heads,)](
+            qkv, gradient, lse, cotangent, d_qkv, d_gradient, *values, **same,
+            BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
+        return d_qkv, d_gradient
+    delta, mean, w = (torch.empty_like(lse) for _ in range(3))
+    to = block_configuration("double_constants", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_m)
+    wrap_triton(triton_blocks.double_constants)[(batch * heads * blocks,)](
+        qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, *values, blocks, **same, **_sizes(to)
+    )
+    shared = (qkv, gradient, lse, cotangent, delta, mean, w, d_qkv)
+    to = block_configuration("double_rows", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_m)
+    wrap_triton(triton_blocks.double_rows)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
+    to = block_configuration("double_columns", block_d, qkv.element_size())
+    blocks = -(-max_length // to.block_n)
+    wrap_triton(triton_blocks.double_columns)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
+    return d_qkv, d_gradient
+
+
+def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[int, dict]:
+    """(padded head dimension, compile-time arguments of every kernel)."""
+    dim = qkv.shape[-1]
+    block_d = max(16, 1 << (dim - 1).bit_length())
+    # tf32x3 runs float32 products on tensor cores with float32 accuracy; AMD has no such mode.
+    exact = qkv.dtype != torch.float32 or torch.version.hip is not None
+    precision = "ieee" if exact else "tf32x3"
+    return block_d, {"D": dim, "BLOCK_D": block_d, "HAS_RANK": rank is not None, "PRECISION": precision}
+
+
+def _sizes(to) -> dict:
+    return {"BLOCK_M": to.block_m, "BLOCK_N": to.block_n, "num_warps": to.warps, "num_stages": to.stages}
+
+
+class _Attention(Function):
+    @staticmethod
+    def forward(ctx, qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
+        ctx.fixed = (packing.cu_seqlens, rank, packing.max_length, packing.padded, scale)
+        out, lse = attention_forward(qkv, *ctx.fixed)
+        ctx.save_for_backward(qkv, out, lse)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        qkv, out, lse = ctx.saved_tensors
+        # contiguous() out here, where it is part of the graph: inside forward it would cut the second order off
+        d_qkv = _AttentionBackward.apply(qkv, gradient.contiguous(), out.detach(), lse, ctx.fixed)
+        return d_qkv, None, None, None
+
+
+class _AttentionBackward(Function):
+    """∂qkv as a function of qkv and G alone; out and lse are values already computed from qkv."""
+
+    @staticmethod
+    def forward(ctx, qkv: Tensor, gradient: Tensor, out: Tensor, lse: Tensor, fixed: tuple) -> Tensor:
+        ctx.fixed = fixed
+        ctx.save_for_backward(qkv, gradient, out, lse)
+        return attention_backward(qkv, gradient, out, lse, *fixed)
+
+    @staticmethod
+    def backward(ctx, cotangent: Tensor):
+        if torch.is_grad_enabled():
+            raise RuntimeError(THIRD_DERIVATIVE)
+        d_qkv, d_gradient = attention_double_backward(*ctx.saved_tensors, cotangent.contiguous(), *ctx.fixed)
+        return d_qkv, d_gradient, None, None, None
