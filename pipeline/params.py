@@ -83,7 +83,9 @@ class FetchParams:
 class PrepareParams:
     """prepare → data/tokens."""
 
-    patch_size_px: int = ranged(0, 0, 64, "edge of a square image patch, must divide the image; 0: the source's default")
+    patch_size_px: int = ranged(
+        0, 0, 64, "edge of a square image patch, must divide the image; 0: the source's default"
+    )
     test_share: float = ranged(0.2, 0.01, 0.9, "share of rows held out, where the source has no test split")
     label_token: bool = described(True, "append the class label as a token")
     limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")
@@ -106,6 +108,7 @@ class TasksParams:
     bert_target_share: float = ranged(0.15, 0.0, 1.0, "share of tokens that are targets in bert")
     mae_target_share: float = ranged(0.75, 0.0, 1.0, "share of patches that are targets in mae")
     column_missing_share: float = ranged(0.3, 0.0, 1.0, "probability that a column is missing in column_missing")
+    causal_prefix_share: float = ranged(0.0, 0.0, 1.0, "share of causal tasks with a random source prefix; 0: GPT")
     label_to_image_share: float = ranged(0.5, 0.0, 1.0, "share of modality tasks whose target is the image")
     label_visible_share: float = ranged(
         0.5, 0.0, 1.0, "share of block and half tasks whose label token is visible (target or source)"
