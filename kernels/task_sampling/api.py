@@ -11,7 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.task_sampling.numba_kernel import CAUSAL, PERMUTATION, mask_rows, rank_rows, role_rows, second_rows
+from kernels.task_sampling.numba_kernel import (
+    CAUSAL,
+    PERMUTATION,
+    mask_rows,
+    rank_rows,
+    rank_span,
+    role_rows,
+    second_rows,
+)
 from kernels.task_sampling.spec import FAMILIES, Tasks, TaskSpec
 from kernels.task_sampling.tables import compile_spec
 
@@ -23,9 +31,10 @@ def sample_tasks(spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start
     Raises ValueError when one of them, or rows, is negative or too large.
     """
     role, family = sample_roles(spec, rows, seed=seed, stream=stream, start=start)
-    if not has_ranks(spec):
-        return Tasks(role, np.zeros(role.shape, np.int16), family)
-    return Tasks(role, ranks_of(role, family, np.arange(start, start + rows), seed=seed, stream=stream), family)
+    rank = np.zeros(role.shape, np.int16)
+    if spec.probabilities[[CAUSAL, PERMUTATION]].any():
+        rank_span(np.uint64(seed), np.uint64(stream), start, role, rank, family)
+    return Tasks(role, rank, family)
 
 
 def sample_roles(
@@ -88,11 +97,6 @@ def apply_missing(tasks: Tasks, missing: np.ndarray, *, seed: int = 0) -> Tasks:
     if empty >= 0:
         raise ValueError(f"'missing' must leave an observed token in every row. Got none in row {empty}.")
     return Tasks(role, tasks.rank, tasks.family)
-
-
-def has_ranks(spec: TaskSpec) -> bool:
-    """True when a family of the mixture uses ranks."""
-    return bool(spec.probabilities[[CAUSAL, PERMUTATION]].any())
 
 
 def check_rows(rows: int, seed: int, stream: int, start: int) -> None:

@@ -1,7 +1,7 @@
 """The Beta distribution as a table of quantiles, with nothing but NumPy and Numba.
 
 A draw is the linear interpolation of the table at a uniform number, so its distribution function
-equals Beta's at every knot and differs by less than 1 / CELLS anywhere between.
+equals Beta's at every knot and differs by less than 1 / CELLS anywhere between (knots are exact to 2**−60).
 """
 
 from __future__ import annotations

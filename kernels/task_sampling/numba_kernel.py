@@ -13,8 +13,10 @@ all tokens alike, so given the counts every assignment is equally likely: the re
 Rows are built in a scratch buffer that stays in cache; blocks of 64 tokens are written whole, and
 what spills over a row's end is overwritten by the next row.
 
-All njit functions live in this file: Numba's cache does not notice changes in imported ones.
-Indices cast to uint64 are the ones Numba need not check for a negative sign, so that LLVM vectorises.
+For Numba. All njit functions live in this file: its cache does not notice changes in imported ones.
+Indices are cast to uint64 where its check for negative ones would keep LLVM from vectorising.
+`_nrt=False` leaves out reference counting, 20 atomic operations a row, in functions that neither
+allocate nor keep an array.
 
 Names: t is a Tables, L tokens, N rows, u a uint64 below 2³², w a random word, state a uint64 counter.
 """
@@ -37,6 +39,7 @@ GAMMA = U64(0x9E3779B97F4A7C15)
 MIX_1, MIX_2 = U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)
 RANK_TAG = U64(0x3C79AC492BA7B653)  # separate words for permutations …
 PAIR_TAG = U64(0x1C69B3F74AC4AE35)  # … and for second tasks, so that both can be drawn again alone
+MASK_TAG = U64(0x6A09E667F3BCC909)  # and for new targets of rows with missing tokens
 S27, S30, S31, S32 = U64(27), U64(30), U64(31), U64(32)
 ZERO, ONE, ALL = U64(0), U64(1), U64(2**64 - 1)
 LOW_32, QUARTER_32, HALF_32 = U64(2**32 - 1), U64(2**30), U64(2**31)
@@ -292,7 +295,7 @@ def draw_chunk(t, stream_state, start, role, family, scratch, words):
         else:
             size, n_source, n_target = counts(t, action, mix(key + GAMMA))
             assign(out, at, size, n_source, n_target, words, key + GAMMA + GAMMA)
-        if action == BLOCK or action == BODY_COUNT:  # the body's roles now lie in out[at : at + B]
+        if action in (BLOCK, BODY_COUNT):  # the body's roles now lie in out[at : at + B]
             if not body_is_prefix:
                 for i in range(len(body) - 1, -1, -1):  # body[i] >= i: what is read was not yet overwritten
                     out[at + body[i]] = out[at + i]
@@ -351,7 +354,7 @@ def draw_second(t, key, first, second, scratch, words):
             j += 1
 
 
-# -- drivers ---------------------------------------------------------------------------------------
+# -- drivers: whole streams in parallel, batches in the calling thread --------------------------------
 @njit(parallel=True, cache=True)
 def role_rows(t, seed, stream, start, role, family):
     """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
@@ -367,10 +370,18 @@ def role_rows(t, seed, stream, start, role, family):
 
 
 @njit(parallel=True, cache=True)
-def rank_rows(seed, stream, rows, role, rank, family):
-    """Fills rank (N, L; zero on entry) of the rows with these numbers (N,) int64, given role and family."""
+def rank_span(seed, stream, start, role, rank, family):
+    """Fills rank (N, L; zero on entry) of rows start … start + N, given role and family, in parallel."""
     stream_state = stream_key(seed, stream)
-    for n in prange(len(rows)):
+    for n in prange(len(family)):
+        draw_rank(family[n], row_key(stream_state, start + n), role[n], rank[n])
+
+
+@njit(cache=True)
+def rank_rows(seed, stream, rows, role, rank, family):
+    """`rank_span` for the rows with these numbers (N,) int64, in the calling thread."""
+    stream_state = stream_key(seed, stream)
+    for n in range(len(rows)):
         draw_rank(family[n], row_key(stream_state, rows[n]), role[n], rank[n])
 
 
@@ -395,7 +406,7 @@ def mask_rows(seed, role, missing, out):
     n_tokens = role.shape[1]
     padded = (n_tokens + 63) // 64 * 64
     words, scratch = np.empty(padded // 8, np.uint64), np.empty(padded, np.uint8)
-    stream_state = stream_key(seed, ZERO)
+    stream_state = stream_key(seed, MASK_TAG)
     for n in range(len(role)):
         n_source, n_target, n_observed = 0, 0, 0
         for i in range(n_tokens):

@@ -18,7 +18,9 @@ import numpy as np
 from kernels.task_sampling.beta import beta_quantiles
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET, TaskSpec
 
-COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(8)  # actions; those up to PREFIX start from the template
+COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(
+    8
+)  # actions; those up to PREFIX start from the template
 PAD = 64  # templates and scratch rows are padded to whole blocks of 64 tokens
 
 
