@@ -23,16 +23,11 @@ def below_bytes(words, at, threshold):
     return np.packbits(hits, bitorder="little").view(np.uint64)[0]
 
 
-def write_bytes(out, at, first, second, a, b, base):
-    """Writes 64 bytes from out[at] on: a where `first` is set, else b where `second` is, else base (uint8)."""
+def blend_bytes(out, at, template, start, first, second, a, b):
+    """Writes 64 bytes to out[at:]: a where `first` is set, else b where `second` is, else those of template[start:]."""
     masks = np.array([first, second], np.uint64).view(np.uint8)
     in_first, in_second = np.unpackbits(masks, bitorder="little").astype(bool).reshape(2, 64)
-    out[at : at + 64] = np.where(in_first, a, np.where(in_second, b, base))
-
-
-def copy_bytes(out, at, source, start):
-    """Copies 64 bytes, source[start : start + 64] to out[at : at + 64] (uint8, apart)."""
-    out[at : at + 64] = source[start : start + 64]
+    out[at : at + 64] = np.where(in_first, a, np.where(in_second, b, template[start : start + 64]))
 
 
 def count_ones(mask):
@@ -44,39 +39,26 @@ def count_ones(mask):
 def _below_bytes(typing_context, words, at, threshold):
     def generate(context, builder, signature, arguments):
         array, index, limit = arguments
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        pointer = builder.bitcast(builder.gep(data, [index]), BYTES_64.as_pointer())
-        random = builder.load(pointer, align=8)
+        random = builder.load(_bytes_at(context, builder, signature.args[0], array, index), align=8)
         return builder.bitcast(builder.icmp_unsigned("<", random, _splat(builder, limit)), WORD)
 
     return types.uint64(words, types.intp, types.uint8), generate
 
 
 @intrinsic
-def _write_bytes(typing_context, out, at, first, second, a, b, base):
+def _blend_bytes(typing_context, out, at, template, start, first, second, a, b):
     def generate(context, builder, signature, arguments):
-        array, index, first, second, a, b, base = arguments
-        data = context.make_array(signature.args[0])(context, builder, array).data
-        pointer = builder.bitcast(builder.gep(data, [index]), BYTES_64.as_pointer())
-        rest = builder.select(builder.bitcast(second, BITS_64), _splat(builder, b), _splat(builder, base))
-        builder.store(builder.select(builder.bitcast(first, BITS_64), _splat(builder, a), rest), pointer, align=1)
+        out, at, template, start, first, second, a, b = arguments
+        to = _bytes_at(context, builder, signature.args[0], out, at)
+        origin = _bytes_at(context, builder, signature.args[2], template, start)
+        rest = builder.load(origin, align=1)
+        rest = builder.select(builder.bitcast(second, BITS_64), _splat(builder, b), rest)
+        rest = builder.select(builder.bitcast(first, BITS_64), _splat(builder, a), rest)
+        builder.store(rest, to, align=1)
         return context.get_dummy_value()
 
     mask, byte = types.uint64, types.uint8
-    return types.void(out, types.intp, mask, mask, byte, byte, byte), generate
-
-
-@intrinsic
-def _copy_bytes(typing_context, out, at, source, start):
-    def generate(context, builder, signature, arguments):
-        out, at, source, start = arguments
-        to = context.make_array(signature.args[0])(context, builder, out).data
-        origin = context.make_array(signature.args[2])(context, builder, source).data
-        block = builder.load(builder.bitcast(builder.gep(origin, [start]), BYTES_64.as_pointer()), align=1)
-        builder.store(block, builder.bitcast(builder.gep(to, [at]), BYTES_64.as_pointer()), align=1)
-        return context.get_dummy_value()
-
-    return types.void(out, types.intp, source, types.intp), generate
+    return types.void(out, types.intp, template, types.intp, mask, mask, byte, byte), generate
 
 
 @intrinsic
@@ -85,6 +67,12 @@ def _count_ones(typing_context, mask):
         return builder.ctpop(arguments[0])
 
     return types.int64(types.uint64), generate
+
+
+def _bytes_at(context, builder, kind, array, index):
+    """Pointer to the 64 bytes of a contiguous array from its item `index` on."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), BYTES_64.as_pointer())
 
 
 def _splat(builder, byte):
@@ -99,16 +87,13 @@ def _compile_below_bytes(words, at, threshold):
     return lambda words, at, threshold: _below_bytes(words, at, threshold)
 
 
-@overload(write_bytes)
-def _compile_write_bytes(out, at, first, second, a, b, base):
-    return lambda out, at, first, second, a, b, base: _write_bytes(out, at, first, second, a, b, base)
+@overload(blend_bytes)
+def _compile_blend_bytes(out, at, template, start, first, second, a, b):
+    return lambda out, at, template, start, first, second, a, b: _blend_bytes(
+        out, at, template, start, first, second, a, b
+    )
 
 
 @overload(count_ones)
 def _compile_count_ones(mask):
     return lambda mask: _count_ones(mask)
-
-
-@overload(copy_bytes)
-def _compile_copy_bytes(out, at, source, start):
-    return lambda out, at, source, start: _copy_bytes(out, at, source, start)

@@ -4,19 +4,20 @@ Randomness. Word i of row n of a stream is splitmix64(key(seed, stream, n) + i·
 arguments alone, so a row is the same whatever the number of threads, the chunk or the first row.
 A whole number below n is ⌊u·n / 2³²⌋ of a 32-bit u (bias < n / 2³²).
 
-Random subsets (`assign`). Every token gets a random byte, eight to a 64-bit word. A token whose byte
-is below one threshold takes the first role, above another the second, and the thresholds are the
-widest that exceed neither count (a binary search by comparing and counting bits, 64 tokens at a
-time). The few that ties leave out are placed on uniformly drawn free tokens. Each step treats
-all tokens alike, so given the counts every assignment is equally likely: the result is exact.
+Random subsets (`subset`). Every token gets a random key; the tokens of the smallest keys are sources,
+those of the largest targets. Up to 64 tokens are one word: keys are drawn a bit at a time for all
+tokens at once, and the boundary is narrowed by counting bits (radix selection). Longer rows use
+keys of one byte, 64 comparisons at a time, and place what ties leave out on uniformly drawn tokens.
+Each step treats all tokens alike, so given the counts every assignment is equally likely: exact.
 
-Rows are built in a scratch buffer that stays in cache; blocks of 64 tokens are written whole, and
-what spills over a row's end is overwritten by the next row.
+A chunk of rows is drawn in three passes: outcomes, with no branch on a draw; bit masks of what the
+templates leave open; bytes, where whole blocks of 64 are written and what spills over a row's end
+is overwritten by the next row.
 
 For Numba. All njit functions live in this file: its cache does not notice changes in imported ones.
 Indices are cast to uint64 where its check for negative ones would keep LLVM from vectorising.
 `_nrt=False` leaves out reference counting, 20 atomic operations a row, in functions that neither
-allocate nor keep an array.
+allocate nor keep an array; `forceinline` where a call would copy the tables' fields to the stack.
 
 Names: t is a Tables, L tokens, N rows, u a uint64 below 2³², w a random word, state a uint64 counter.
 """
@@ -27,12 +28,11 @@ import numpy as np
 from numba import njit, prange
 
 from kernels.task_sampling.beta import CELL_BITS
-from kernels.task_sampling.bits import below_bytes, copy_bytes, count_ones, write_bytes
+from kernels.task_sampling.bits import below_bytes, blend_bytes, count_ones
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET
-from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COUNT, PREFIX, TARGET_BETA
+from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COPY, COUNT, PREFIX, TARGET_BETA
 
-WORD_STEPS = 7  # key bits before the first check whether they suffice; more would rarely be needed
-CHUNK_BYTES = 1 << 15  # of roles per unit of parallel work: the scratch buffer stays in L1 or L2
+CHUNK_BYTES = 1 << 15  # of roles per unit of parallel work: it stays in cache between the passes
 
 U64 = np.uint64
 GAMMA = U64(0x9E3779B97F4A7C15)
@@ -83,7 +83,7 @@ def unit(u):
     return np.float64(np.int64(u)) * 2.0**-32
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False, forceinline=True)
 def interpolate(table, u):
     """float64 draw of the distribution whose quantiles are `table`."""
     cell = np.int64(u >> CELL_SHIFT)
@@ -112,6 +112,12 @@ def nearest(share, n):
 
 # -- random subsets --------------------------------------------------------------------------------
 @njit(cache=True, _nrt=False)
+def last_mask(n):
+    """uint64 mask of the tokens of the last word of n >= 1 tokens."""
+    return ALL >> U64(63 - ((n - 1) & 63))
+
+
+@njit(cache=True, _nrt=False)
 def select_bits(low, high, r, wanted):
     """One step of radix selection of `wanted` tokens: (low, high) with low ⊆ chosen ⊆ high, narrowed by one key bit.
 
@@ -122,33 +128,33 @@ def select_bits(low, high, r, wanted):
     return middle ^ ((middle ^ low) & over), high ^ ((high ^ middle) & over)
 
 
-@njit(cache=True, _nrt=False)
-def assign_word(out, at, n, base, a, b, n_a, n_b, state):
-    """`assign` for n <= 64 tokens: role a to the tokens of the smallest keys, b to those of the largest.
+@njit(cache=True, _nrt=False, forceinline=True)
+def subset_of_word(source, target, at, n, n_source, n_target, words, state):
+    """`subset` for n <= 64: the tokens of the smallest keys are sources, those of the largest targets.
 
-    Keys are as many bits long as it takes to tell the tokens on the boundaries apart.
+    Keys are as many bits long as it takes to tell the tokens on the two boundaries apart.
     """
-    valid = ALL >> U64(64 - n)
-    low_a, high_a, low_b, high_b = ZERO, valid, ZERO, valid
-    for _ in range(WORD_STEPS):
+    valid = last_mask(n)
+    low, high, low_rest, high_rest = ZERO, valid, ZERO, valid
+    for i in range(8):
+        words[U64(i)] = mix(state + U64(i) * GAMMA)
+    for i in range(8):
+        low, high = select_bits(low, high, words[U64(i)], n_source)
+        low_rest, high_rest = select_bits(low_rest, high_rest, words[U64(i)], n - n_target)
+    state += U64(8) * GAMMA
+    while count_ones(low) != n_source or count_ones(low_rest) != n - n_target:
         r = mix(state)
         state += GAMMA
-        low_a, high_a = select_bits(low_a, high_a, r, n_a)
-        low_b, high_b = select_bits(low_b, high_b, r, n - n_b)
-    while count_ones(low_a) != n_a or count_ones(low_b) != n - n_b:
-        r = mix(state)
-        state += GAMMA
-        low_a, high_a = select_bits(low_a, high_a, r, n_a)
-        low_b, high_b = select_bits(low_b, high_b, r, n - n_b)
-    write_bytes(out, at, low_a, valid & ~low_b, a, b, base)
+        low, high = select_bits(low, high, r, n_source)
+        low_rest, high_rest = select_bits(low_rest, high_rest, r, n - n_target)
+    source[at] = low
+    target[at] = valid & ~low_rest
 
 
 @njit(cache=True, _nrt=False)
-def thresholds(words, last, valid, limit_a, limit_b):
-    """Two uint8: the largest thresholds with at most limit_a and limit_b bytes below them.
-
-    words: bytes of blocks 0 … last; of the last block only the bytes in the mask `valid` count.
-    """
+def thresholds(words, n, limit_a, limit_b):
+    """Two int64 in 0 … 255: the largest thresholds with at most limit_a and limit_b of n bytes below them."""
+    last, valid = (n - 1) >> 6, last_mask(n)
     a, b, step = 0, 0, 128
     for _ in range(8):
         try_a, try_b = np.uint8(a + step), np.uint8(b + step)
@@ -160,93 +166,117 @@ def thresholds(words, last, valid, limit_a, limit_b):
         a += step & ((count_a - limit_a - 1) >> 63)
         b += step & ((count_b - limit_b - 1) >> 63)
         step >>= 1
-    return np.uint8(a), np.uint8(b)
+    return a, b
 
 
 @njit(cache=True, _nrt=False)
-def assign_blocks(out, at, n, base, a, b, left_a, left_b, words, state):
-    """`assign` for any n: keys of one byte, role a below one threshold, b above another.
+def two_subsets(first, second, at, n, n_first, n_second, words, state):
+    """Masks of two random disjoint subsets of n tokens, by keys of one byte: those below one threshold, above another.
 
     The thresholds are the widest that exceed neither count; the few tokens that ties leave out are
-    placed on uniformly drawn tokens of the base role, which is the most frequent one.
+    placed on uniformly drawn free tokens, so at least a third should be free.
     """
     last = (n - 1) >> 6
     for i in range(8 * (last + 1)):
         words[U64(i)] = mix(state + U64(i) * GAMMA)
     state += U64(8 * (last + 1)) * GAMMA
-    valid = ALL >> U64(64 * (last + 1) - n)
-    top_a, top_b = thresholds(words, last, valid, left_a, n - left_b - 1)
-    any_b = ZERO if top_b == 255 else ALL  # role b is the bytes above top_b
-    top_b = np.uint8(top_b + 1) if top_b < 255 else top_b
+    below_first, from_second = thresholds(words, n, n_first, n - n_second - 1)
+    from_second += 1  # the second subset is the bytes from here on: none when this is 256
     for k in range(last + 1):
-        inside = valid if k == last else ALL
-        in_a = below_bytes(words, 8 * k, top_a) & inside
-        in_b = ~below_bytes(words, 8 * k, top_b) & inside & any_b
-        write_bytes(out, at + 64 * k, in_a, in_b, a, b, base)
-        left_a -= count_ones(in_a)
-        left_b -= count_ones(in_b)
-    while left_a + left_b > 0:
-        i = U64(at) + ((mix(state) >> S32) * U64(n) >> S32)
+        valid = last_mask(n) if k == last else ALL
+        in_first = below_bytes(words, 8 * k, np.uint8(below_first)) & valid
+        in_second = valid & ~below_bytes(words, 8 * k, np.uint8(from_second)) if from_second < 256 else ZERO
+        first[at + k], second[at + k] = in_first, in_second
+        n_first -= count_ones(in_first)
+        n_second -= count_ones(in_second)
+    while n_first + n_second > 0:
+        i = below(mix(state) >> S32, n)
         state += GAMMA
-        if out[i] == base:
-            if left_a > 0:
-                out[i] = a
-                left_a -= 1
+        k, bit = at + (i >> 6), ONE << U64(i & 63)
+        if (first[k] | second[k]) & bit == ZERO:
+            if n_first > 0:
+                first[k] |= bit
+                n_first -= 1
             else:
-                out[i] = b
-                left_b -= 1
+                second[k] |= bit
+                n_second -= 1
 
 
 @njit(cache=True, _nrt=False)
-def assign(out, at, n, n_source, n_target, words, state):
-    """Writes a uniformly random assignment of n >= 1 tokens with exactly these counts to out[at:].
-
-    out: uint8, at least 64·⌈n/64⌉ bytes from `at` on, all of which are written.
-    words: (≥ 8·⌈n/64⌉,) uint64 scratch. n_source + n_target <= n.
-    """
-    if n <= 64:
-        assign_word(out, at, n, H, S, T, n_source, n_target, state)
-        return
+def subset_of_words(source, target, at, n, n_source, n_target, words, state):
+    """`subset` for any n: the two rarer roles are drawn, the most frequent one takes the rest."""
     n_hidden = n - n_source - n_target
     if n_hidden >= n_source and n_hidden >= n_target:
-        base, a, b, n_a, n_b = H, S, T, n_source, n_target
-    elif n_source >= n_target:
-        base, a, b, n_a, n_b = S, H, T, n_hidden, n_target
+        two_subsets(source, target, at, n, n_source, n_target, words, state)
+        return
+    drawn, other, n_drawn = (target, source, n_target) if n_source >= n_target else (source, target, n_source)
+    two_subsets(other, drawn, at, n, n_hidden, n_drawn, words, state)  # `other` holds the hidden ones for now
+    last = (n - 1) >> 6
+    for k in range(last + 1):
+        other[at + k] = (last_mask(n) if k == last else ALL) & ~(other[at + k] | drawn[at + k])
+
+
+@njit(cache=True, _nrt=False, forceinline=True)
+def subset(source, target, at, n, n_source, n_target, words, state):
+    """Writes masks of a uniformly random assignment of n >= 1 tokens with exactly these counts to source, target[at:].
+
+    source, target: uint64, at least ⌈n/64⌉ from `at` on. words: (≥ 8·⌈n/64⌉,) uint64 scratch.
+    """
+    if n <= 64:
+        subset_of_word(source, target, at, n, n_source, n_target, words, state)
     else:
-        base, a, b, n_a, n_b = T, H, S, n_hidden, n_source
-    assign_blocks(out, at, n, base, a, b, n_a, n_b, words, state)
+        subset_of_words(source, target, at, n, n_source, n_target, words, state)
 
 
 # -- families --------------------------------------------------------------------------------------
-@njit(cache=True, _nrt=False)
-def block(t, out, at, key):
-    """A random rectangle of the body is target and the rest source, or, as often, the reverse: out[at : at + B].
+@njit(cache=True, _nrt=False, forceinline=True)
+def block(t, source, target, at, key):
+    """A random rectangle of the body is target and the rest source, or, as often, the reverse.
 
     Edges: uniform in [block_low, block_high] of the grid, at least one cell. When no target is left
     (a reversed block that is the whole body, a rectangle in a hole of the grid), all the body is target.
     """
+    n_rows, n_columns = len(t.above) - 1, len(t.left_of) - 1
     w, v = mix(key + GAMMA), mix(key + GAMMA + GAMMA)
     span = t.block_high - t.block_low
-    height = min(t.n_rows, max(1, nearest(t.block_low + span * unit(w >> S32), t.n_rows)))
-    width = min(t.n_columns, max(1, nearest(t.block_low + span * unit(w & LOW_32), t.n_columns)))
-    top = np.uint16(below(v >> S32, t.n_rows - height + 1))
-    left = np.uint16(below(v & LOW_32, t.n_columns - width + 1))
-    rows, columns = np.uint16(height), np.uint16(width)
-    inside, outside = (S, T) if (key & ONE) == ONE else (T, S)
-    body_row, body_column = t.body_row, t.body_column
-    seen = H
-    for i in range(len(body_row)):
-        in_rows = np.uint16(body_row[U64(i)] - top) < rows  # below 0 wraps round to a large number
-        in_columns = np.uint16(body_column[U64(i)] - left) < columns
-        role = inside if in_rows & in_columns else outside
-        seen |= role
-        out[U64(at) + U64(i)] = role
-    if seen == S:
-        for i in range(len(body_row)):
-            out[U64(at) + U64(i)] = T
+    height = min(n_rows, max(1, nearest(t.block_low + span * unit(w >> S32), n_rows)))
+    width = min(n_columns, max(1, nearest(t.block_low + span * unit(w & LOW_32), n_columns)))
+    top = below(v >> S32, n_rows - height + 1)
+    left = below(v & LOW_32, n_columns - width + 1)
+    reverse = ZERO - (key & ONE)  # all ones half the time
+    any_target = ZERO
+    for k in range(t.above.shape[1]):
+        rows = t.above[top + height, k] & ~t.above[top, k]
+        columns = t.left_of[left + width, k] & ~t.left_of[left, k]
+        body = t.above[n_rows, k]
+        target[at + k] = ((rows & columns) ^ reverse) & body
+        source[at + k] = body & ~target[at + k]
+        any_target |= target[at + k]
+    if any_target == ZERO:
+        for k in range(t.above.shape[1]):
+            target[at + k], source[at + k] = source[at + k], ZERO
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=True, _nrt=False, forceinline=True)
+def spread_to_body(t, target, at, words):
+    """Moves bit i of the mask target[at:] to token body[i]."""
+    n_words = (t.n_tokens + 63) >> 6
+    for k in range(n_words):
+        words[k], target[at + k] = target[at + k], ZERO
+    for i in range(len(t.body)):
+        bit = (words[i >> 6] >> U64(i & 63)) & ONE
+        target[at + (t.body[i] >> 6)] |= bit << U64(t.body[i] & 63)
+
+
+@njit(cache=True, _nrt=False, forceinline=True)
+def prefix(t, source, at, u):
+    """The first 1 … L−1 tokens, uniformly, are source."""
+    left = 1 + below(u, t.n_tokens - 1)
+    for k in range((left + 63) >> 6):
+        source[at + k] = ALL if left >= 64 * (k + 1) else last_mask(left)
+
+
+@njit(cache=True, _nrt=False, forceinline=True)
 def counts(t, action, w):
     """(n, n_source, n_target) of the random subset that this action asks for."""
     n = t.n_tokens
@@ -262,49 +292,66 @@ def counts(t, action, w):
     return n, n - n_target, n_target
 
 
-@njit(cache=True, _nrt=False)
-def draw_chunk(t, stream_state, start, role, family, scratch, words):
-    """Fills role (n · L,) and family (n,) uint8 with rows start … start + n.
+# -- a chunk of rows: outcomes, then what they leave open, then bytes --------------------------------
+@njit(cache=True, _nrt=False, forceinline=True)
+def draw_outcomes(t, stream_state, start, outcome, drawn, source, target):
+    """Fills outcome (n,) int64 and clears the masks; returns how many rows have more to draw, listed in drawn (n,)."""
+    limit, alias, action, n_outcomes = t.outcome_limit, t.outcome_alias, t.outcome_action, U64(len(t.outcome_limit))
+    n_drawn, n_words = 0, len(source) // len(outcome)
+    for n in range(len(outcome)):
+        scaled = (row_key(stream_state, start + n) >> S32) * n_outcomes
+        column = np.int64(scaled >> S32)
+        outcome[n] = column if (scaled & LOW_32) < limit[column] else alias[column]
+        drawn[n_drawn] = n
+        n_drawn += np.int64(action[outcome[n]] != COPY)
+        for k in range(n * n_words, (n + 1) * n_words):
+            source[k], target[k] = ZERO, ZERO
+    return n_drawn
 
-    scratch: (P,) uint8 and words: (P / 8,) uint64, P = L rounded up to 64.
-    """
-    n_rows, n_tokens, template = len(family), t.n_tokens, t.template
-    outcome_limit, outcome_alias, n_outcomes = t.outcome_limit, t.outcome_alias, U64(len(t.outcome_limit))
-    outcome_family, outcome_action = t.outcome_family, t.outcome_action
-    body, companion, body_is_prefix = t.body, t.companion, t.body_is_prefix
-    padded, row_at = len(scratch), 0
-    for n in range(n_rows):
-        key = row_key(stream_state, start + n)
-        scaled = (key >> S32) * n_outcomes
-        outcome = np.int64(scaled >> S32)
-        if (scaled & LOW_32) >= outcome_limit[outcome]:
-            outcome = outcome_alias[outcome]
-        family[n] = outcome_family[outcome]
-        action = outcome_action[outcome]
-        from_template = outcome * padded
-        fits = row_at + padded <= len(role)  # else the whole blocks would reach into the next chunk
-        out, at = (role, row_at) if fits else (scratch, 0)
-        if action <= PREFIX:
-            for k in range(0, padded, 64):
-                copy_bytes(out, at + k, template, from_template + k)
-            if action == PREFIX:
-                for i in range(1 + below(key & LOW_32, n_tokens - 1)):
-                    out[at + i] = S
-        elif action == BLOCK:
-            block(t, out, at, key)
-        else:
-            size, n_source, n_target = counts(t, action, mix(key + GAMMA))
-            assign(out, at, size, n_source, n_target, words, key + GAMMA + GAMMA)
-        if action in (BLOCK, BODY_COUNT):  # the body's roles now lie in out[at : at + B]
-            if not body_is_prefix:
-                for i in range(len(body) - 1, -1, -1):  # body[i] >= i: what is read was not yet overwritten
-                    out[at + body[i]] = out[at + i]
-            for i in range(len(companion)):
-                out[at + companion[i]] = template[from_template + companion[i]]
+
+@njit(cache=True, _nrt=False, forceinline=True)
+def draw_masks(t, action, key, source, target, at, words):
+    """Writes the masks of one row's sources and targets, where they differ from its template, to source, target[at:]."""
+    if action == BLOCK:
+        block(t, source, target, at, key)
+    elif action == PREFIX:
+        prefix(t, source, at, key & LOW_32)
+    else:
+        n, n_source, n_target = counts(t, action, mix(key + GAMMA))
+        subset(source, target, at, n, n_source, n_target, words, key + GAMMA + GAMMA)
+        if action == BODY_COUNT:
+            for k in range((t.n_tokens + 63) >> 6):
+                source[at + k] = ZERO  # the template has them
+            if not t.body_is_prefix:
+                spread_to_body(t, target, at, words)
+
+
+@njit(cache=True, _nrt=False)
+def draw_open(t, stream_state, start, outcome, drawn, source, target, words):
+    """Draws rows start … start + n: outcome (n,) and, W words a row, the masks of what the templates leave open."""
+    action, n_words = t.outcome_action, (t.n_tokens + 63) >> 6
+    for i in range(draw_outcomes(t, stream_state, start, outcome, drawn, source, target)):
+        n = drawn[i]
+        draw_masks(t, action[outcome[n]], row_key(stream_state, start + n), source, target, n * n_words, words)
+
+
+@njit(cache=True, _nrt=False)
+def write_rows(t, outcome, source, target, role, family, scratch):
+    """Writes role (n · L,) and family (n,): each row's template, with the tokens in the masks changed."""
+    n_tokens, template, outcome_family = t.n_tokens, t.template, t.outcome_family
+    n_words = (n_tokens + 63) >> 6
+    at = 0
+    for n in range(len(outcome)):
+        family[n] = outcome_family[outcome[n]]
+        fits = at + 64 * n_words <= len(role)  # else the last block would reach into the next chunk
+        out, begin = (role, at) if fits else (scratch, 0)
+        for k in range(n_words):
+            i, start = n * n_words + k, (outcome[n] * n_words + k) * 64
+            blend_bytes(out, begin + 64 * k, template, start, source[i], target[i], S, T)
         if not fits:
             for i in range(n_tokens):
-                role[row_at + i] = scratch[i]
-        row_at += n_tokens
+                role[at + i] = scratch[i]
+        at += n_tokens
 
 
 @njit(cache=True, _nrt=False)
@@ -325,7 +372,7 @@ def draw_rank(family, key, role, rank):
 
 
 @njit(cache=True, _nrt=False)
-def draw_second(t, key, first, second, scratch, words):
+def draw_second(t, key, first, second, source, target, words):
     """Writes a second role row with the same S ∪ T as `first`.
 
     A quarter exchange source and target, a quarter make everything visible a target; the rest, and
@@ -343,14 +390,13 @@ def draw_second(t, key, first, second, scratch, words):
         for i in range(n):
             second[i] = T if first[i] == S else (from_target if first[i] == T else H)
         return
-    split = min(n_visible - 1, nearest(interpolate(t.source_quantile, w & LOW_32), n_visible))
-    assign(scratch, 0, n_visible, split, n_visible - split, words, state + GAMMA)
+    n_source = min(n_visible - 1, nearest(interpolate(t.source_quantile, w & LOW_32), n_visible))
+    subset(source, target, 0, n_visible, n_source, n_visible - n_source, words, state + GAMMA)
     j = 0
     for i in range(n):
-        if first[i] == H:
-            second[i] = H
-        else:
-            second[i] = scratch[j]
+        second[i] = H
+        if first[i] != H:
+            second[i] = T if (target[j >> 6] >> U64(j & 63)) & ONE else S
             j += 1
 
 
@@ -358,15 +404,17 @@ def draw_second(t, key, first, second, scratch, words):
 @njit(parallel=True, cache=True)
 def role_rows(t, seed, stream, start, role, family):
     """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
-    n_tokens, n_rows = t.n_tokens, len(family)
+    n_tokens, n_rows, n_words = t.n_tokens, len(family), (t.n_tokens + 63) >> 6
     stream_state = stream_key(seed, stream)
     chunk = max(1, CHUNK_BYTES // n_tokens)
-    padded = (n_tokens + 63) // 64 * 64
     for c in prange((n_rows + chunk - 1) // chunk):
-        scratch, words = np.empty(padded, np.uint8), np.empty(padded // 8, np.uint64)
         first, end = c * chunk, min(n_rows, (c + 1) * chunk)
-        chunk_role = role[first * n_tokens : end * n_tokens]
-        draw_chunk(t, stream_state, start + first, chunk_role, family[first:end], scratch, words)
+        outcome, drawn = np.empty(end - first, np.int64), np.empty(end - first, np.int64)
+        source, target = np.empty((end - first) * n_words, np.uint64), np.empty((end - first) * n_words, np.uint64)
+        words, scratch = np.empty(8 * n_words, np.uint64), np.empty(64 * n_words, np.uint8)
+        draw_open(t, stream_state, start + first, outcome, drawn, source, target, words)
+        out = role[first * n_tokens : end * n_tokens]
+        write_rows(t, outcome, source, target, out, family[first:end], scratch)
 
 
 @njit(parallel=True, cache=True)
@@ -389,10 +437,10 @@ def rank_rows(seed, stream, rows, role, rank, family):
 def second_rows(t, seed, stream, rows, first, second):
     """Fills `second` (N, L) uint8: the second halves of the pairs of `first` (N, L), rows numbered (N,) int64."""
     stream_state = stream_key(seed, stream)
-    padded = (t.n_tokens + 63) // 64 * 64
-    words, scratch = np.empty(padded // 8, np.uint64), np.empty(padded, np.uint8)
+    n_words = (t.n_tokens + 63) >> 6
+    words, source, target = np.empty(8 * n_words, U64), np.empty(n_words, U64), np.empty(n_words, U64)
     for n in range(len(rows)):
-        draw_second(t, row_key(stream_state, rows[n]), first[n], second[n], scratch, words)
+        draw_second(t, row_key(stream_state, rows[n]), first[n], second[n], source, target, words)
 
 
 @njit(cache=True)
@@ -404,8 +452,8 @@ def mask_rows(seed, role, missing, out):
     observed token.
     """
     n_tokens = role.shape[1]
-    padded = (n_tokens + 63) // 64 * 64
-    words, scratch = np.empty(padded // 8, np.uint64), np.empty(padded, np.uint8)
+    n_words = (n_tokens + 63) >> 6
+    words, source, target = np.empty(8 * n_words, U64), np.empty(n_words, U64), np.empty(n_words, U64)
     stream_state = stream_key(seed, MASK_TAG)
     for n in range(len(role)):
         n_source, n_target, n_observed = 0, 0, 0
@@ -422,10 +470,10 @@ def mask_rows(seed, role, missing, out):
                 out[n, i] = H if missing[n, i] else T
         elif n_target == 0:
             kept = n_source // 2
-            assign(scratch, 0, n_source, kept, n_source - kept, words, row_key(stream_state, n))
+            subset(source, target, 0, n_source, kept, n_source - kept, words, row_key(stream_state, n))
             j = 0
             for i in range(n_tokens):
                 if out[n, i] == S:
-                    out[n, i] = scratch[j]
+                    out[n, i] = T if (target[j >> 6] >> U64(j & 63)) & ONE else S
                     j += 1
     return -1

@@ -80,8 +80,8 @@ class TaskSpec:
         for name, shape in (("grid", (self.n_tokens, 2)), ("is_label", (self.n_tokens,)), ("group", (self.n_tokens,))):
             if getattr(self, name).shape != shape:
                 raise ValueError(f"TaskSpec: {name!r} must have shape {shape}. Got {getattr(self, name).shape}.")
-        if np.ptp(self.grid, axis=0).max() >= 2**16:
-            raise ValueError(f"TaskSpec: 'grid' must span fewer than 65536 cells. Got {np.ptp(self.grid, axis=0)}.")
+        if np.ptp(self.grid, axis=0).max() > MAX_TOKENS:
+            raise ValueError(f"TaskSpec: 'grid' must span at most {MAX_TOKENS} cells. Got {np.ptp(self.grid, axis=0)}.")
         _check_weights(self.weights)
         for name in ("source_beta", "target_beta"):
             _check_pair(name, getattr(self, name), 1e-3, 1e3)

@@ -18,14 +18,15 @@ import numpy as np
 from kernels.task_sampling.beta import beta_quantiles
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET, TaskSpec
 
-COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(
-    8
-)  # actions; those up to PREFIX start from the template
-PAD = 64  # templates and scratch rows are padded to whole blocks of 64 tokens
+COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(8)  # actions
+PAD = 64  # templates are padded to whole blocks of 64 tokens
 
 
 class Tables(NamedTuple):
-    """Flat view of a TaskSpec: K outcomes, B body tokens, C companions, L tokens, P = L rounded up to 64."""
+    """Flat view of a TaskSpec: K outcomes, B body tokens, L tokens in W words of 64, P = 64 W.
+
+    A mask is W uint64; bit i of word k is token 64 k + i.
+    """
 
     n_tokens: int
     outcome_limit: np.ndarray  # (K,) uint64, alias table: keep the column below this, out of 2**32
@@ -34,12 +35,9 @@ class Tables(NamedTuple):
     outcome_action: np.ndarray  # (K,) uint8
     template: np.ndarray  # (K · P,) uint8
     body: np.ndarray  # (B,) int64 token indices
-    body_is_prefix: bool  # body == 0 … B−1: roles are written in place
-    body_row: np.ndarray  # (B,) uint16
-    body_column: np.ndarray  # (B,) uint16
-    n_rows: int  # of the body's grid
-    n_columns: int
-    companion: np.ndarray  # (C,) int64 token indices
+    body_is_prefix: bool  # body == 0 … B−1
+    above: np.ndarray  # (rows + 1, W) masks: the body tokens in the rows before each row of the grid
+    left_of: np.ndarray  # (columns + 1, W) masks: … in the columns before each column
     source_quantile: np.ndarray  # (CELLS + 1,) float64
     target_quantile: np.ndarray  # (CELLS + 1,) float64
     missing_limit: np.ndarray  # (L + 1,) uint64 distribution function of Binomial(L, p) × 2**32
@@ -140,8 +138,11 @@ def outcomes_of(spec: TaskSpec, family: str) -> tuple[np.ndarray, np.ndarray, li
     if family == "causal":
         prefix = spec.causal_prefix_share if spec.n_tokens > 1 else 0.0
         return np.concatenate([target, target]), np.array([1.0 - prefix, prefix]), [COPY, PREFIX]
-    action = {"marginal": TARGET_BETA, "beta_random": BETA, "bert": COUNT, "mae": BODY_COUNT, "column_missing": MISSING}
-    return (source if family == "mae" else target), one, [action.get(family, COPY)]
+    if family in ("joint", "permutation"):
+        return target, one, [COPY]
+    if family in ("marginal", "beta_random"):
+        return np.full_like(target, HIDDEN), one, [TARGET_BETA if family == "marginal" else BETA]
+    return source, one, [{"bert": COUNT, "mae": BODY_COUNT, "column_missing": MISSING}[family]]
 
 
 def alias_table(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -177,6 +178,14 @@ def share_count(share: float, n: int) -> int:
     return min(n, max(1, math.floor(share * n + 0.5)))
 
 
+def masks_before(position: np.ndarray, tokens: np.ndarray, n_tokens: int) -> np.ndarray:
+    """(max + 2, W) uint64 masks: entry p holds the tokens (B,) whose position (B,) is less than p."""
+    member = np.zeros((position.max() + 2, -(-n_tokens // 64) * 64), bool)
+    member[position + 1, tokens] = True
+    member = np.logical_or.accumulate(member, axis=0)
+    return np.packbits(member, axis=1, bitorder="little").view(np.uint64)
+
+
 @lru_cache(maxsize=16)
 def compile_spec(spec: TaskSpec) -> Tables:
     """The tables of `spec`; computed once per TaskSpec object."""
@@ -190,7 +199,9 @@ def compile_spec(spec: TaskSpec) -> Tables:
     action = np.concatenate([p[3] for p in parts])
     possible = probability > 0
     limit, alias = alias_table(probability[possible])
-    body, position = body_tokens(spec), body_positions(spec)
+    body = body_tokens(spec)
+    # Only blocks need positions; without them a long sequence would pay L² / 8 bytes for its masks.
+    position = body_positions(spec) if BLOCK in action[possible] else np.zeros((len(body), 2), np.int64)
     missing = np.round(binomial_cdf(spec.n_tokens, spec.column_missing_share) * 2.0**32).astype(np.uint64)
     missing[-1] = 2**32
     return Tables(
@@ -202,11 +213,8 @@ def compile_spec(spec: TaskSpec) -> Tables:
         template=np.pad(templates[possible], ((0, 0), (0, -spec.n_tokens % PAD))).ravel(),
         body=body,
         body_is_prefix=bool((body == np.arange(len(body))).all()),
-        body_row=position[:, 0].astype(np.uint16),
-        body_column=position[:, 1].astype(np.uint16),
-        n_rows=int(position[:, 0].max()) + 1,
-        n_columns=int(position[:, 1].max()) + 1,
-        companion=companion_tokens(spec),
+        above=masks_before(position[:, 0], body, spec.n_tokens),
+        left_of=masks_before(position[:, 1], body, spec.n_tokens),
         source_quantile=beta_quantiles(float(spec.source_beta[0]), float(spec.source_beta[1])),
         target_quantile=beta_quantiles(float(spec.target_beta[0]), float(spec.target_beta[1])),
         missing_limit=missing,

@@ -7,6 +7,7 @@ import itertools
 import os
 import subprocess
 import sys
+from math import factorial
 from pathlib import Path
 
 import numpy as np
@@ -207,29 +208,29 @@ def same_distribution(ours, theirs):
 
 
 @njit(cache=False)
-def _assignments(blocks, n, n_source, n_target, rows, out):
+def _subsets(long, n, n_source, n_target, source, target):
     words = np.empty(8, np.uint64)
-    for k in range(rows):
+    for k in range(len(source)):
         state = numba_kernel.mix(np.uint64(k + 1))
-        if blocks:
-            base, a, b = np.uint8(0), np.uint8(1), np.uint8(2)
-            numba_kernel.assign_blocks(out[k], 0, n, base, a, b, n_source, n_target, words, state)
+        if long:
+            numba_kernel.subset_of_words(source, target, k, n, n_source, n_target, words, state)
         else:
-            numba_kernel.assign(out[k], 0, n, n_source, n_target, words, state)
+            numba_kernel.subset(source, target, k, n, n_source, n_target, words, state)
 
 
-@pytest.mark.parametrize("blocks", [False, True], ids=["word", "blocks"])
-@pytest.mark.parametrize(("n", "n_source", "n_target"), [(5, 1, 2), (6, 2, 2), (4, 0, 1), (5, 0, 2)])
-def test_every_assignment_is_equally_likely(blocks, n, n_source, n_target):
+@pytest.mark.parametrize("long", [False, True], ids=["word", "words"])
+@pytest.mark.parametrize(
+    ("n", "n_source", "n_target"), [(5, 1, 2), (6, 2, 2), (4, 0, 1), (5, 0, 2), (5, 3, 2), (6, 4, 1)]
+)
+def test_every_assignment_is_equally_likely(long, n, n_source, n_target):
     """All n! / (…) arrangements, counted: the subset methods are exact, not approximate."""
-    out = np.empty((60_000, 64), np.uint8)
-    _assignments(blocks, n, n_source, n_target, len(out), out)
-    role = out[:, :n]
-    assert ((role == SOURCE).sum(1) == n_source).all() and ((role == TARGET).sum(1) == n_target).all()
-    hidden = n - n_source - n_target
-    distinct = set(itertools.permutations([SOURCE] * n_source + [TARGET] * n_target + [HIDDEN] * hidden))
-    _, observed = np.unique(role, axis=0, return_counts=True)
-    assert len(observed) == len(distinct)
+    source, target = np.zeros(60_000, np.uint64), np.zeros(60_000, np.uint64)
+    _subsets(long, n, n_source, n_target, source, target)
+    assert not (source & target).any() and (np.bitwise_count(source) == n_source).all()
+    assert (np.bitwise_count(target) == n_target).all() and (source | target).max() < 2**n
+    distinct = factorial(n) // (factorial(n_source) * factorial(n_target) * factorial(n - n_source - n_target))
+    _, observed = np.unique(source << np.uint64(n) | target, return_counts=True)
+    assert len(observed) == distinct
     assert stats.chisquare(observed).pvalue > 1e-4
 
 
@@ -358,21 +359,19 @@ def test_scalar_functions_equal_their_python_form(word, u, n):
 
 
 @njit(cache=False)
-def _bits(words, threshold, first, second, out):
-    bits.write_bytes(out, 3, first, second, np.uint8(7), np.uint8(8), np.uint8(9))
-    bits.copy_bytes(out, 70, out, 3)
+def _bits(words, threshold, first, second, out, template):
+    bits.blend_bytes(out, 3, template, 5, first, second, np.uint8(7), np.uint8(8))
     return bits.below_bytes(words, 8, threshold), bits.count_ones(first)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.binary(min_size=128, max_size=128), st.integers(0, 255), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_vector_instructions_equal_their_numpy_definitions(data, threshold, first, second):
-    words = np.frombuffer(data, np.uint64).copy()
+    words, template = np.frombuffer(data, np.uint64).copy(), np.frombuffer(data, np.uint8).copy()
     threshold, first, second = np.uint8(threshold), np.uint64(first), np.uint64(second)
-    out = np.zeros((2, 140), np.uint8)
-    below, ones = _bits(words, threshold, first, second, out[0])
-    bits.write_bytes(out[1], 3, first, second, np.uint8(7), np.uint8(8), np.uint8(9))
-    bits.copy_bytes(out[1], 70, out[1], 3)
+    out = np.zeros((2, 70), np.uint8)
+    below, ones = _bits(words, threshold, first, second, out[0], template)
+    bits.blend_bytes(out[1], 3, template, 5, first, second, np.uint8(7), np.uint8(8))
     np.testing.assert_array_equal(out[0], out[1])
     assert below == bits.below_bytes(words, 8, threshold) and ones == bits.count_ones(first)
 
