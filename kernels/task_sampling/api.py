@@ -27,13 +27,15 @@ from kernels.task_sampling.tables import compile_spec
 def sample_tasks(spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start: int = 0) -> Tasks:
     """Rows start … start + rows of stream `stream`: N = rows tasks.
 
+    When no family of the mixture has ranks, `rank` is a read-only view of a single zero.
     seed, stream, start: whole numbers in [0, 2**63).
     Raises ValueError when one of them, or rows, is negative or too large.
     """
     role, family = sample_roles(spec, rows, seed=seed, stream=stream, start=start)
+    if not spec.probabilities[[CAUSAL, PERMUTATION]].any():
+        return Tasks(role, np.broadcast_to(np.int16(0), role.shape), family)
     rank = np.zeros(role.shape, np.int16)
-    if spec.probabilities[[CAUSAL, PERMUTATION]].any():
-        rank_span(np.uint64(seed), np.uint64(stream), start, role, rank, family)
+    rank_span(np.uint64(seed), np.uint64(stream), start, role, rank, family)
     return Tasks(role, rank, family)
 
 

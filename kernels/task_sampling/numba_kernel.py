@@ -34,6 +34,9 @@ from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COPY, COUNT, P
 
 CHUNK_BYTES = 1 << 15  # of roles per unit of parallel work: it stays in cache between the passes
 
+LANES = 512  # rows of at most 64 tokens whose subsets are narrowed together …
+LANE_STEPS = 10  # … by so many key bits; more are rarely needed
+
 U64 = np.uint64
 GAMMA = U64(0x9E3779B97F4A7C15)
 MIX_1, MIX_2 = U64(0xBF58476D1CE4E5B9), U64(0x94D049BB133111EB)
@@ -46,6 +49,7 @@ LOW_32, QUARTER_32, HALF_32 = U64(2**32 - 1), U64(2**30), U64(2**31)
 CELL_SHIFT, CELL_MASK = U64(32 - CELL_BITS), U64(2 ** (32 - CELL_BITS) - 1)
 CELL_WIDTH = 2.0 ** (CELL_BITS - 32)
 
+LANE_LOW, LANE_HIGH, LANE_LOW_REST, LANE_HIGH_REST, LANE_SOURCE, LANE_REST = (U64(k * LANES) for k in range(1, 7))
 H, S, T = np.uint8(HIDDEN), np.uint8(SOURCE), np.uint8(TARGET)
 CAUSAL, PERMUTATION = FAMILIES.index("causal"), FAMILIES.index("permutation")
 
@@ -129,26 +133,45 @@ def select_bits(low, high, r, wanted):
 
 
 @njit(cache=True, _nrt=False, forceinline=True)
-def subset_of_word(source, target, at, n, n_source, n_target, words, state):
+def finish_word(low, high, low_rest, high_rest, n_source, n_rest, state):
+    """(low, low_rest), narrowed until they hold n_source and n_rest tokens, by key bits from `state` on."""
+    while count_ones(low) != n_source or count_ones(low_rest) != n_rest:
+        r = mix(state)
+        state += GAMMA
+        low, high = select_bits(low, high, r, n_source)
+        low_rest, high_rest = select_bits(low_rest, high_rest, r, n_rest)
+    return low, low_rest
+
+
+@njit(cache=True, _nrt=False, forceinline=True)
+def subset_of_word(source, target, at, n, n_source, n_target, state):
     """`subset` for n <= 64: the tokens of the smallest keys are sources, those of the largest targets.
 
     Keys are as many bits long as it takes to tell the tokens on the two boundaries apart.
     """
     valid = last_mask(n)
-    low, high, low_rest, high_rest = ZERO, valid, ZERO, valid
-    for i in range(8):
-        words[U64(i)] = mix(state + U64(i) * GAMMA)
-    for i in range(8):
-        low, high = select_bits(low, high, words[U64(i)], n_source)
-        low_rest, high_rest = select_bits(low_rest, high_rest, words[U64(i)], n - n_target)
-    state += U64(8) * GAMMA
-    while count_ones(low) != n_source or count_ones(low_rest) != n - n_target:
-        r = mix(state)
-        state += GAMMA
-        low, high = select_bits(low, high, r, n_source)
-        low_rest, high_rest = select_bits(low_rest, high_rest, r, n - n_target)
-    source[at] = low
-    target[at] = valid & ~low_rest
+    source[at], rest = finish_word(ZERO, valid, ZERO, valid, n_source, n - n_target, state)
+    target[at] = valid & ~rest
+
+
+@njit(cache=True, _nrt=False)
+def narrow_lanes(lanes, n_lanes):
+    """LANE_STEPS steps of `finish_word` for many rows at once: one row is one lane of the vector unit.
+
+    lanes: seven fields of LANES uint64 each: state, low, high, low_rest, high_rest, n_source, n_rest.
+    Fields lie a constant apart, so that LLVM sees that they do not overlap.
+    """
+    for step in range(LANE_STEPS):
+        jump = U64(step) * GAMMA
+        for lane in range(n_lanes):
+            i = U64(lane)
+            r = mix(lanes[i] + jump)
+            lanes[i + LANE_LOW], lanes[i + LANE_HIGH] = select_bits(
+                lanes[i + LANE_LOW], lanes[i + LANE_HIGH], r, np.int64(lanes[i + LANE_SOURCE])
+            )
+            lanes[i + LANE_LOW_REST], lanes[i + LANE_HIGH_REST] = select_bits(
+                lanes[i + LANE_LOW_REST], lanes[i + LANE_HIGH_REST], r, np.int64(lanes[i + LANE_REST])
+            )
 
 
 @njit(cache=True, _nrt=False)
@@ -223,7 +246,7 @@ def subset(source, target, at, n, n_source, n_target, words, state):
     source, target: uint64, at least ⌈n/64⌉ from `at` on. words: (≥ 8·⌈n/64⌉,) uint64 scratch.
     """
     if n <= 64:
-        subset_of_word(source, target, at, n, n_source, n_target, words, state)
+        subset_of_word(source, target, at, n, n_source, n_target, state)
     else:
         subset_of_words(source, target, at, n, n_source, n_target, words, state)
 
@@ -293,46 +316,89 @@ def counts(t, action, w):
 
 
 # -- a chunk of rows: outcomes, then what they leave open, then bytes --------------------------------
-@njit(cache=True, _nrt=False, forceinline=True)
-def draw_outcomes(t, stream_state, start, outcome, drawn, source, target):
-    """Fills outcome (n,) int64 and clears the masks; returns how many rows have more to draw, listed in drawn (n,)."""
+@njit(cache=True, _nrt=False)
+def draw_outcomes(t, stream_state, start, key, outcome, drawn):
+    """Fills key (n,) uint64 and outcome (n,) int64 of rows start … start + n.
+
+    Returns how many rows have more to draw; drawn (n,) int64 begins with their places.
+    """
     limit, alias, action, n_outcomes = t.outcome_limit, t.outcome_alias, t.outcome_action, U64(len(t.outcome_limit))
-    n_drawn, n_words = 0, len(source) // len(outcome)
+    n_drawn = 0
     for n in range(len(outcome)):
-        scaled = (row_key(stream_state, start + n) >> S32) * n_outcomes
-        column = np.int64(scaled >> S32)
-        outcome[n] = column if (scaled & LOW_32) < limit[column] else alias[column]
-        drawn[n_drawn] = n
-        n_drawn += np.int64(action[outcome[n]] != COPY)
-        for k in range(n * n_words, (n + 1) * n_words):
-            source[k], target[k] = ZERO, ZERO
+        key[U64(n)] = row_key(stream_state, start + n)
+    for n in range(len(outcome)):
+        scaled = (key[U64(n)] >> S32) * n_outcomes
+        column = scaled >> S32
+        chosen = np.int64(column) if (scaled & LOW_32) < limit[column] else alias[column]
+        outcome[U64(n)] = chosen
+        drawn[U64(n_drawn)] = n
+        n_drawn += np.int64(action[U64(chosen)] != COPY)
     return n_drawn
 
 
 @njit(cache=True, _nrt=False, forceinline=True)
-def draw_masks(t, action, key, source, target, at, words):
-    """Writes the masks of one row's sources and targets, where they differ from its template, to source, target[at:]."""
-    if action == BLOCK:
-        block(t, source, target, at, key)
-    elif action == PREFIX:
-        prefix(t, source, at, key & LOW_32)
-    else:
-        n, n_source, n_target = counts(t, action, mix(key + GAMMA))
-        subset(source, target, at, n, n_source, n_target, words, key + GAMMA + GAMMA)
-        if action == BODY_COUNT:
-            for k in range((t.n_tokens + 63) >> 6):
-                source[at + k] = ZERO  # the template has them
-            if not t.body_is_prefix:
-                spread_to_body(t, target, at, words)
+def keep_body(t, source, target, at, words):
+    """Moves a subset of 0 … B−1 to the body tokens. Its sources are in the template already, with the companions."""
+    for k in range((t.n_tokens + 63) >> 6):
+        source[at + k] = ZERO
+    if not t.body_is_prefix:
+        spread_to_body(t, target, at, words)
 
 
 @njit(cache=True, _nrt=False)
-def draw_open(t, stream_state, start, outcome, drawn, source, target, words):
-    """Draws rows start … start + n: outcome (n,) and, W words a row, the masks of what the templates leave open."""
+def draw_long(t, key, outcome, drawn, n_drawn, source, target, words):
+    """Writes the masks of the rows listed in drawn, W words a row, where they differ from their templates."""
     action, n_words = t.outcome_action, (t.n_tokens + 63) >> 6
-    for i in range(draw_outcomes(t, stream_state, start, outcome, drawn, source, target)):
-        n = drawn[i]
-        draw_masks(t, action[outcome[n]], row_key(stream_state, start + n), source, target, n * n_words, words)
+    for d in range(n_drawn):
+        row_state, at, what = key[drawn[d]], drawn[d] * n_words, action[outcome[drawn[d]]]
+        if what == BLOCK:
+            block(t, source, target, at, row_state)
+        elif what == PREFIX:
+            prefix(t, source, at, row_state & LOW_32)
+        else:
+            n, n_source, n_target = counts(t, what, mix(row_state + GAMMA))
+            subset(source, target, at, n, n_source, n_target, words, row_state + GAMMA + GAMMA)
+            if what == BODY_COUNT:
+                keep_body(t, source, target, at, words)
+
+
+@njit(cache=True, _nrt=False)
+def draw_short(t, key, outcome, drawn, n_drawn, source, target, words, lanes):
+    """`draw_long` for L <= 64, the subsets of up to LANES rows together."""
+    action, n_lanes = t.outcome_action, 0
+    for d in range(n_drawn):
+        at = drawn[d]
+        row_state, what = key[at], action[outcome[at]]
+        if what == BLOCK:
+            block(t, source, target, at, row_state)
+        elif what == PREFIX:
+            prefix(t, source, at, row_state & LOW_32)
+        else:
+            n, n_source, n_target = counts(t, what, mix(row_state + GAMMA))
+            i = U64(n_lanes)
+            lanes[i] = row_state + GAMMA + GAMMA
+            lanes[i + LANE_LOW], lanes[i + LANE_LOW_REST] = ZERO, ZERO
+            lanes[i + LANE_HIGH], lanes[i + LANE_HIGH_REST] = last_mask(n), last_mask(n)
+            lanes[i + LANE_SOURCE], lanes[i + LANE_REST] = U64(n_source), U64(n - n_target)
+            drawn[n_lanes] = at  # n_lanes <= d: read already
+            n_lanes += 1
+    narrow_lanes(lanes, n_lanes)
+    for lane in range(n_lanes):
+        i, at = U64(lane), drawn[lane]
+        what = action[outcome[at]]
+        low, low_rest = finish_word(
+            lanes[i + LANE_LOW],
+            lanes[i + LANE_HIGH],
+            lanes[i + LANE_LOW_REST],
+            lanes[i + LANE_HIGH_REST],
+            np.int64(lanes[i + LANE_SOURCE]),
+            np.int64(lanes[i + LANE_REST]),
+            lanes[i] + U64(LANE_STEPS) * GAMMA,
+        )
+        source[at] = low
+        target[at] = last_mask(len(t.body) if what == BODY_COUNT else t.n_tokens) & ~low_rest
+        if what == BODY_COUNT:
+            keep_body(t, source, target, at, words)
 
 
 @njit(cache=True, _nrt=False)
@@ -342,7 +408,7 @@ def write_rows(t, outcome, source, target, role, family, scratch):
     n_words = (n_tokens + 63) >> 6
     at = 0
     for n in range(len(outcome)):
-        family[n] = outcome_family[outcome[n]]
+        family[U64(n)] = outcome_family[U64(outcome[n])]
         fits = at + 64 * n_words <= len(role)  # else the last block would reach into the next chunk
         out, begin = (role, at) if fits else (scratch, 0)
         for k in range(n_words):
@@ -406,13 +472,22 @@ def role_rows(t, seed, stream, start, role, family):
     """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
     n_tokens, n_rows, n_words = t.n_tokens, len(family), (t.n_tokens + 63) >> 6
     stream_state = stream_key(seed, stream)
-    chunk = max(1, CHUNK_BYTES // n_tokens)
+    chunk = min(LANES, max(1, CHUNK_BYTES // n_tokens))
     for c in prange((n_rows + chunk - 1) // chunk):
         first, end = c * chunk, min(n_rows, (c + 1) * chunk)
-        outcome, drawn = np.empty(end - first, np.int64), np.empty(end - first, np.int64)
-        source, target = np.empty((end - first) * n_words, np.uint64), np.empty((end - first) * n_words, np.uint64)
-        words, scratch = np.empty(8 * n_words, np.uint64), np.empty(64 * n_words, np.uint8)
-        draw_open(t, stream_state, start + first, outcome, drawn, source, target, words)
+        key, outcome, drawn = (
+            np.empty(end - first, U64),
+            np.empty(end - first, np.int64),
+            np.empty(end - first, np.int64),
+        )
+        source, target = np.zeros((end - first) * n_words, U64), np.zeros((end - first) * n_words, U64)
+        words, scratch = np.empty(8 * n_words, U64), np.empty(64 * n_words, np.uint8)
+        lanes = np.empty(7 * LANES, U64)
+        n_drawn = draw_outcomes(t, stream_state, start + first, key, outcome, drawn)
+        if n_words == 1:
+            draw_short(t, key, outcome, drawn, n_drawn, source, target, words, lanes)
+        else:
+            draw_long(t, key, outcome, drawn, n_drawn, source, target, words)
         out = role[first * n_tokens : end * n_tokens]
         write_rows(t, outcome, source, target, out, family[first:end], scratch)
 

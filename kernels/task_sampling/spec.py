@@ -123,7 +123,10 @@ class TaskSpec:
 
 @dataclass(frozen=True, eq=False)
 class Tasks:
-    """N tasks. role: (N, L) uint8 in {HIDDEN, SOURCE, TARGET}; rank: (N, L) int16; family: (N,) uint8 index."""
+    """N tasks. role: (N, L) uint8 in {HIDDEN, SOURCE, TARGET}; rank: (N, L) int16; family: (N,) uint8 index.
+
+    `rank` may be read-only.
+    """
 
     role: np.ndarray
     rank: np.ndarray
