@@ -2,12 +2,14 @@
 
     python -m benchmarks.task_sampling [--threads 1 2] [--rounds 12] [--families]
 
-The workload is the default mixture of params.yaml over a 7×7 grid and a label (50 tokens) and a 32×32
-grid and a label (1025 tokens). All return the same arrays: role uint8, rank int16, family. Each
-side runs at several batch sizes and is credited with its fastest; rounds alternate between the sides,
-and the best round counts. More threads: Numba's own, and a pool of batches for NumPy; torch uses its own.
-`numpy` finds subsets by sorting keys, `numpy_argsort` by argsort, the usual way. Prints one JSON object as its
-last line; `ratio` is the least ratio to either, at the first thread count, over 50 and 1025 tokens. Appends the table to benchmarks/results/task_sampling.csv.
+The workload is the default mixture of params.yaml over a 7×7 grid and a label (50 tokens) and a 32×32 grid
+and a label (1025 tokens). All sides return the same arrays: role uint8, rank int16, family. Each side
+runs at several batch sizes and is credited with its fastest; rounds alternate between the sides, and the
+best round counts. More threads: Numba's own, a pool of batches for NumPy, torch's own. `numpy` finds
+subsets by sorting keys, `numpy_argsort` by argsort, the usual way.
+
+Prints one JSON object as its last line; `ratio` is the least ratio to either NumPy version, at the first
+thread count, over 50 and 1025 tokens. Appends the table to benchmarks/results/task_sampling.csv.
 """
 
 from __future__ import annotations

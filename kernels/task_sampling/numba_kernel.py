@@ -14,7 +14,8 @@ A chunk of rows is drawn in three passes: outcomes, with no branch on a draw; bi
 templates leave open; bytes, where whole blocks of 64 are written and what spills over a row's end
 is overwritten by the next row.
 
-For Numba. All njit functions live in this file: its cache does not notice changes in imported ones.
+For Numba. All njit functions live in this file, for its cache does not notice changes in imported
+ones: after a change in bits.py or in a constant of tables.py, save this file too.
 Indices are cast to uint64 where its check for negative ones would keep LLVM from vectorising.
 `_nrt=False` leaves out reference counting, 20 atomic operations a row, in functions that neither
 allocate nor keep an array; `forceinline` where a call would copy the tables' fields to the stack.
@@ -467,29 +468,30 @@ def draw_second(t, key, first, second, source, target, words):
 
 
 # -- drivers: whole streams in parallel, batches in the calling thread --------------------------------
+@njit(cache=True)
+def role_chunk(t, stream_state, start, role, family):
+    """Fills role (n · L,) and family (n,) uint8 with rows start … start + n, n <= LANES."""
+    n_rows, n_words = len(family), (t.n_tokens + 63) >> 6
+    key, outcome, drawn = np.empty(n_rows, U64), np.empty(n_rows, np.int64), np.empty(n_rows, np.int64)
+    source, target = np.zeros(n_rows * n_words, U64), np.zeros(n_rows * n_words, U64)
+    words, scratch = np.empty(8 * n_words, U64), np.empty(64 * n_words, np.uint8)
+    n_drawn = draw_outcomes(t, stream_state, start, key, outcome, drawn)
+    if n_words == 1:
+        draw_short(t, key, outcome, drawn, n_drawn, source, target, words, np.empty(7 * LANES, U64))
+    else:
+        draw_long(t, key, outcome, drawn, n_drawn, source, target, words)
+    write_rows(t, outcome, source, target, role, family, scratch)
+
+
 @njit(parallel=True, cache=True)
 def role_rows(t, seed, stream, start, role, family):
     """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
-    n_tokens, n_rows, n_words = t.n_tokens, len(family), (t.n_tokens + 63) >> 6
+    n_tokens, n_rows = t.n_tokens, len(family)
     stream_state = stream_key(seed, stream)
     chunk = min(LANES, max(1, CHUNK_BYTES // n_tokens))
     for c in prange((n_rows + chunk - 1) // chunk):
         first, end = c * chunk, min(n_rows, (c + 1) * chunk)
-        key, outcome, drawn = (
-            np.empty(end - first, U64),
-            np.empty(end - first, np.int64),
-            np.empty(end - first, np.int64),
-        )
-        source, target = np.zeros((end - first) * n_words, U64), np.zeros((end - first) * n_words, U64)
-        words, scratch = np.empty(8 * n_words, U64), np.empty(64 * n_words, np.uint8)
-        lanes = np.empty(7 * LANES, U64)
-        n_drawn = draw_outcomes(t, stream_state, start + first, key, outcome, drawn)
-        if n_words == 1:
-            draw_short(t, key, outcome, drawn, n_drawn, source, target, words, lanes)
-        else:
-            draw_long(t, key, outcome, drawn, n_drawn, source, target, words)
-        out = role[first * n_tokens : end * n_tokens]
-        write_rows(t, outcome, source, target, out, family[first:end], scratch)
+        role_chunk(t, stream_state, start + first, role[first * n_tokens : end * n_tokens], family[first:end])
 
 
 @njit(parallel=True, cache=True)
