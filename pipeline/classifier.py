@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.cells import predicted_tokens, token_codes, whole_images
 from pipeline.schema import Schema
 
 FEATURES = 64
@@ -68,18 +69,6 @@ class ImageClassifier:
             features.append(f.double().numpy())
             codes.append(torch.stack([part.argmax(1) for part in logits], 1).numpy())
         return np.concatenate(features), np.concatenate(codes)
-
-
-def predicted_tokens(schema: Schema) -> list[int]:
-    """Indices of the tokens the classifier predicts: the label, else every categorical token."""
-    return [schema.label_token] if schema.label_token is not None else schema.tokens_of("categorical").tolist()
-
-
-def token_codes(schema: Schema, rows: np.ndarray) -> np.ndarray:
-    """(N, A) int64 codes of the predicted tokens in (N, C) rows; −1 where missing."""
-    columns = [schema.tokens[i].columns[0] for i in predicted_tokens(schema)]
-    codes = np.asarray(rows)[:, columns].astype(np.float32)
-    return np.where(np.isnan(codes), -1, codes).astype(np.int64)
 
 
 def train_classifier(
@@ -136,14 +125,6 @@ def _epoch(network: ClassifierNetwork, optimiser: torch.optim.Optimizer, x: Tens
         optimiser.zero_grad(set_to_none=True)
         torch.stack(losses).mean().backward()
         optimiser.step()
-
-
-def whole_images(schema: Schema, rows: np.ndarray) -> np.ndarray:
-    """The (N', C) rows whose image has no missing pixel."""
-    rows = np.asarray(rows)
-    if rows.dtype.kind != "f":
-        return rows
-    return rows[~np.isnan(rows[:, : int(np.prod(schema.image))]).any(1)]
 
 
 def _scaled(images: np.ndarray, pixel_range: tuple[float, float]) -> Tensor:

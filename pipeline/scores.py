@@ -17,7 +17,16 @@ from typing import Protocol
 import numpy as np
 
 from pipeline import metrics
-from pipeline.classifier import ImageClassifier, predicted_tokens, token_codes, whole_images
+from pipeline.cells import (
+    image_columns,
+    label_columns,
+    measured_columns,
+    scaled_cells,
+    token_codes,
+    upper_half_columns,
+    whole_images,
+)
+from pipeline.classifier import ImageClassifier
 from pipeline.schema import Schema
 
 NEIGHBOURS = 5
@@ -41,55 +50,6 @@ class RowSampler(Protocol):
     ) -> np.ndarray: ...
 
 
-# -- which cells are given ---------------------------------------------------------------------------
-def image_columns(schema: Schema) -> np.ndarray:
-    """(C,) bool: the pixels."""
-    out = np.zeros(len(schema.columns), bool)
-    if schema.image is not None:
-        out[: int(np.prod(schema.image))] = True
-    return out
-
-
-def label_columns(schema: Schema) -> np.ndarray:
-    """(C,) bool: the columns of the predicted tokens."""
-    out = np.zeros(len(schema.columns), bool)
-    out[[schema.tokens[i].columns[0] for i in predicted_tokens(schema)]] = True
-    return out
-
-
-def upper_half_columns(schema: Schema) -> np.ndarray | None:
-    """(C,) bool: the pixels of the patches in the upper half of the grid; None when there is no such half."""
-    patches = schema.tokens_of("patch")
-    lines = sorted({schema.tokens[i].position[0] for i in patches})
-    if len(lines) < 2:
-        return None
-    upper = set(lines[: len(lines) // 2])
-    out = np.zeros(len(schema.columns), bool)
-    for i in patches:
-        if schema.tokens[i].position[0] in upper:
-            out[list(schema.tokens[i].columns)] = True
-    return out
-
-
-def random_observed(schema: Schema, n: int, source_share: float, seed: int) -> np.ndarray:
-    """(n, C) bool: per row, round(share·L) random tokens, at least 1, are given.
-
-    In a schema with an image they are patches, so that the label always has to be inferred; in a table any tokens,
-    at least one of which is left to predict.
-    """
-    candidates = schema.tokens_of("patch")
-    limit = len(candidates)
-    if not limit:
-        candidates = np.arange(schema.n_tokens)
-        limit = schema.n_tokens - 1
-    count = min(max(1, round(source_share * schema.n_tokens)), limit)
-    order = np.random.default_rng(seed).permuted(np.tile(candidates, (n, 1)), axis=1)[:, :count]
-    chosen = np.zeros((n, schema.n_tokens), bool)
-    np.put_along_axis(chosen, order, True, axis=1)
-    return chosen[:, schema.token_of_column]
-
-
-# -- scores ------------------------------------------------------------------------------------------
 class Reference:
     """Features and predictions of real rows, computed once: a random half of the training rows, and the test rows.
 
@@ -188,23 +148,6 @@ def completion_scores(
         seen = np.stack([classifier.predict(schema.images(d[whole])) for d in draws])
         out["accuracy"] = float((seen == codes[whole]).mean())
     return out
-
-
-def measured_columns(schema: Schema) -> np.ndarray:
-    """(C,) bool: the pixels of an image, the numeric columns of a table."""
-    if schema.image is not None:
-        return image_columns(schema)
-    categorical = [schema.tokens[i].columns[0] for i in schema.tokens_of("categorical")]
-    return ~np.isin(np.arange(len(schema.columns)), categorical)
-
-
-def scaled_cells(schema: Schema, draws: np.ndarray) -> np.ndarray:
-    """(K, N, C) float64 cells in comparable units: pixels in pixel ranges, numbers in standard deviations."""
-    scale = np.ones(len(schema.columns))
-    for token in schema.tokens:
-        if token.modality != "categorical":
-            scale[list(token.columns)] = token.scale * (2 if token.modality == "patch" else 1)
-    return np.asarray(draws, np.float64) / scale
 
 
 def pixel_diversity(schema: Schema, draws: np.ndarray, weight: np.ndarray) -> float:
