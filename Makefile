@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 PIP_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX),)
 READY := $(VENV)/.ready
 
-.PHONY: environment reproduce test test-slow lint format golden bench gpu clean
+.PHONY: environment reproduce test test-slow lint format deps golden bench gpu clean
 
 environment: $(READY)
 
@@ -34,6 +34,9 @@ lint: environment
 
 format: environment
 	$(RUN)/ruff check --fix . && $(RUN)/ruff format .
+
+deps: environment
+	$(RUN)/python -m tests.stage_dependencies
 
 golden: environment
 	$(RUN)/python -m tests.golden

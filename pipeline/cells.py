@@ -11,8 +11,10 @@ from pipeline.schema import Schema
 
 
 def predicted_tokens(schema: Schema) -> list[int]:
-    """Indices of the tokens the classifier predicts: the label, else every categorical token."""
-    return [schema.label_token] if schema.label_token is not None else schema.tokens_of("categorical").tolist()
+    """Indices of the tokens whose codes are judged: the label of an image, else every categorical token."""
+    if schema.image is not None and schema.label_token is not None:
+        return [schema.label_token]
+    return schema.tokens_of("categorical").tolist()
 
 
 def token_codes(schema: Schema, rows: np.ndarray) -> np.ndarray:
@@ -60,17 +62,13 @@ def upper_half_columns(schema: Schema) -> np.ndarray | None:
 
 
 def random_observed(schema: Schema, n: int, source_share: float, seed: int) -> np.ndarray:
-    """(n, C) bool: per row, round(share·L) random tokens, at least 1, are given.
+    """(n, C) bool: per row, round(share·L) random tokens are given; at least one is, and at least one is not.
 
-    In a schema with an image they are patches, so that the label always has to be inferred; in a table any tokens,
-    at least one of which is left to predict.
+    In a schema with an image they are patches, so that the label always has to be inferred; in a table any tokens.
     """
-    candidates = schema.tokens_of("patch")
-    limit = len(candidates)
-    if not limit:
-        candidates = np.arange(schema.n_tokens)
-        limit = schema.n_tokens - 1
-    count = min(max(1, round(source_share * schema.n_tokens)), limit)
+    patches = schema.tokens_of("patch")
+    candidates = patches if len(patches) else np.arange(schema.n_tokens)
+    count = max(1, min(round(source_share * schema.n_tokens), len(candidates) - 1))
     order = np.random.default_rng(seed).permuted(np.tile(candidates, (n, 1)), axis=1)[:, :count]
     chosen = np.zeros((n, schema.n_tokens), bool)
     np.put_along_axis(chosen, order, True, axis=1)

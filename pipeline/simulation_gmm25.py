@@ -27,6 +27,7 @@ COVER_RADIUS = 3 * math.sqrt(VARIANCE)
 START_MEAN, START_SPREAD = -5.0, 0.1
 SHAPE_RATIO = 2.0  # a component is misshapen if an eigenvalue of Σ_k/0.05 is outside [1/2, 2]
 QUADRATURE_NODES = 24
+SCALE_CEILING = 1e3  # greatest diagonal entry of a Cholesky factor: far beyond the data
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ def run_seeds(
 ) -> list[Run]:
     """The runs of `seeds`, in order. frames_at: outer iterations whose state is kept. on_done: called per run.
 
-    Raises FloatingPointError, naming seed and schedule, if a run leaves the finite numbers.
+    Raises RuntimeError, naming seed and schedule, if a run leaves the finite numbers.
     """
     at = sorted(set(frames_at))
+    _compile()
 
     def one(seed: int) -> Run:
         run = run_seed(schedule, seed, at)
@@ -121,32 +123,34 @@ def run_seeds(
         return list(pool.map(one, seeds))
 
 
+def _compile() -> None:
+    """Loads or compiles the kernels, so that no run's CPU time holds their compilation."""
+    parameters = start_parameters(0, COMPONENTS, np.float32(START_MEAN), np.float32(START_SPREAD))
+    descend(parameters, 0, *_kernel_arguments(PAPER, 0, 0))
+    divergences(parameters, nodes=2)
+
+
+def _kernel_arguments(schedule: Schedule, first: int, last: int) -> tuple:
+    """What `descend` takes after the parameters and the seed."""
+    floor, ceiling = math.log(schedule.scale_floor), math.log(SCALE_CEILING)
+    bounds = np.array([schedule.gradient_limit, floor, ceiling], dtype=np.float32)
+    rates, joint = schedule.learning_rates(), schedule.joint_probabilities()
+    axis, precision = AXIS.astype(np.float32), np.float32(1 / VARIANCE)
+    return rates, joint, first, last, schedule.inner, schedule.samples, axis, precision, bounds
+
+
 def run_seed(schedule: Schedule, seed: int, frames_at: Sequence[int] = ()) -> Run:
     """One run; see run_seeds."""
     began = time.thread_time()
     parameters = start_parameters(seed, COMPONENTS, np.float32(START_MEAN), np.float32(START_SPREAD))
-    rates, joint = schedule.learning_rates(), schedule.joint_probabilities()
-    bounds = np.array([schedule.gradient_limit, math.log(schedule.scale_floor), math.log(1e3)], dtype=np.float32)
     frames, limited, joint_tasks = [], 0, 0
     stops = [*(i for i in frames_at if i <= schedule.outer), schedule.outer]
     first = 0
     for position, stop in enumerate(stops):
-        counts = descend(
-            parameters,
-            seed,
-            rates,
-            joint,
-            first,
-            stop,
-            schedule.inner,
-            schedule.samples,
-            AXIS.astype(np.float32),
-            np.float32(1 / VARIANCE),
-            bounds,
-        )
+        counts = descend(parameters, seed, *_kernel_arguments(schedule, first, stop))
         limited, joint_tasks, first = limited + counts[0], joint_tasks + counts[1], stop
         if not np.isfinite(parameters).all():
-            raise FloatingPointError(
+            raise RuntimeError(
                 f"25-GMM run of seed {seed} left the finite numbers before task {stop} "
                 f"(lr {schedule.lr}, scale_floor {schedule.scale_floor}, gradient_limit {schedule.gradient_limit}): "
                 "lower 'simulate.gmm25_lr' or raise 'simulate.gmm25_scale_floor'."
@@ -189,15 +193,15 @@ def covariances(parameters: np.ndarray) -> np.ndarray:
     return lower @ lower.transpose(0, 2, 1)
 
 
-def divergences(parameters: np.ndarray) -> tuple[float, float]:
-    """(KL(p‖q), KL(q‖p)) in nats, by quadrature (error below 1e-4; never below zero)."""
+def divergences(parameters: np.ndarray, nodes: int = QUADRATURE_NODES) -> tuple[float, float]:
+    """(KL(p‖q), KL(q‖p)) in nats, by nodes² points a component (24: error below 1e-4); never below zero."""
     p = parameters.astype(np.float64)
     log_weights = np.full(COMPONENTS, -math.log(COMPONENTS))
     model = log_weights, p[:2].T.copy(), np.stack([np.exp(p[2]), p[4], np.exp(p[3])], axis=1)
     scale = math.sqrt(VARIANCE)
     target = log_weights, MODES, np.tile([scale, 0.0, scale], (COMPONENTS, 1))
-    nodes = standard_normal_nodes(QUADRATURE_NODES)
+    quadrature = standard_normal_nodes(nodes)
     return (
-        max(0.0, kl_divergence_2d(*model, *target, *nodes)),
-        max(0.0, kl_divergence_2d(*target, *model, *nodes)),
+        max(0.0, kl_divergence_2d(*model, *target, *quadrature)),
+        max(0.0, kl_divergence_2d(*target, *model, *quadrature)),
     )

@@ -6,9 +6,9 @@ import ast
 
 import pytest
 import yaml
-from tests.imports import ROOT, external_imports, module_files, reachable
 
 from pipeline.params import Params, load_params
+from tests.imports import ROOT, external_imports, module_files, reachable
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf8"))["stages"]
 STAGE_MODULES = {f"pipeline.{name}" for name in STAGES}
