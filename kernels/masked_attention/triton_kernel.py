@@ -18,7 +18,7 @@ from torch.autograd import Function
 from torch.library import triton_op, wrap_triton
 
 from kernels.masked_attention import triton_blocks, triton_tile
-from kernels.masked_attention.configurations import block_configuration, tile_configuration
+from kernels.masked_attention.configurations import architecture_of, block_configuration, tile_configuration
 from kernels.masked_attention.packing import Packing
 from kernels.masked_attention.validation import THIRD_DERIVATIVE
 
@@ -53,15 +53,15 @@ def attention_forward(
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return out, lse
-    block_d, same = _shared(qkv, rank)
+    at, same = _shared(qkv, rank)
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale * math.log2(math.e), tokens, heads)
-    tile = tile_configuration(0, max_length, block_d, qkv.element_size())
+    tile = tile_configuration("forward_tile", max_length, *at)
     if tile is not None:
         wrap_triton(triton_tile.forward_tile)[(batch * heads,)](
             qkv, out, lse, *values, **same, BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages
         )
         return out, lse
-    to = block_configuration("forward_blocks", block_d, qkv.element_size())
+    to = block_configuration("forward_blocks", *at)
     blocks = -(-max_length // to.block_m)
     wrap_triton(triton_blocks.forward_blocks)[(batch * heads * blocks,)](
         qkv, out, lse, *values, blocks, **same, **_sizes(to)
@@ -87,9 +87,9 @@ def attention_backward(
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return d_qkv
-    block_d, same = _shared(qkv, rank)
+    at, same = _shared(qkv, rank)
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
-    tile = tile_configuration(1, max_length, block_d, qkv.element_size())
+    tile = tile_configuration("backward_tile", max_length, *at)
     if tile is not None:
         wrap_triton(triton_tile.backward_tile)[(batch * heads,)](
             qkv, gradient, lse, d_qkv, *values, **same,
@@ -97,12 +97,12 @@ def attention_backward(
         )  # fmt: skip
         return d_qkv
     delta = torch.empty_like(lse)
-    to = block_configuration("backward_rows", block_d, qkv.element_size())
+    to = block_configuration("backward_rows", *at)
     blocks = -(-max_length // to.block_m)
     wrap_triton(triton_blocks.backward_rows)[(batch * heads * blocks,)](
         qkv, out, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
     )
-    to = block_configuration("backward_columns", block_d, qkv.element_size())
+    to = block_configuration("backward_columns", *at)
     blocks = -(-max_length // to.block_n)
     wrap_triton(triton_blocks.backward_columns)[(batch * heads * blocks,)](
         qkv, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
@@ -130,9 +130,9 @@ def attention_double_backward(
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return d_qkv, d_gradient
-    block_d, same = _shared(qkv, rank)
+    at, same = _shared(qkv, rank)
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
-    tile = tile_configuration(2, max_length, block_d, qkv.element_size())
+    tile = tile_configuration("double_tile", max_length, *at)
     if tile is not None:
         wrap_triton(triton_tile.double_tile)[(batch * heads,)](
             qkv, gradient, lse, cotangent, d_qkv, d_gradient, *values, **same,
@@ -140,29 +140,30 @@ def attention_double_backward(
         )  # fmt: skip
         return d_qkv, d_gradient
     delta, mean, w = (torch.empty_like(lse) for _ in range(3))
-    to = block_configuration("double_constants", block_d, qkv.element_size())
+    to = block_configuration("double_constants", *at)
     blocks = -(-max_length // to.block_m)
     wrap_triton(triton_blocks.double_constants)[(batch * heads * blocks,)](
         qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, *values, blocks, **same, **_sizes(to)
     )
     shared = (qkv, gradient, lse, cotangent, delta, mean, w, d_qkv)
-    to = block_configuration("double_rows", block_d, qkv.element_size())
+    to = block_configuration("double_rows", *at)
     blocks = -(-max_length // to.block_m)
     wrap_triton(triton_blocks.double_rows)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
-    to = block_configuration("double_columns", block_d, qkv.element_size())
+    to = block_configuration("double_columns", *at)
     blocks = -(-max_length // to.block_n)
     wrap_triton(triton_blocks.double_columns)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
     return d_qkv, d_gradient
 
 
-def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[int, dict]:
-    """(padded head dimension, compile-time arguments of every kernel)."""
+def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[tuple[int, int, int], dict]:
+    """(place in the table of configurations, compile-time arguments of every kernel)."""
     dim = qkv.shape[-1]
     block_d = max(16, 1 << (dim - 1).bit_length())
     # tf32x3 runs float32 products on tensor cores with float32 accuracy; AMD has no such mode.
     exact = qkv.dtype != torch.float32 or torch.version.hip is not None
     precision = "ieee" if exact else "tf32x3"
-    return block_d, {"D": dim, "BLOCK_D": block_d, "HAS_RANK": rank is not None, "PRECISION": precision}
+    at = block_d, qkv.element_size(), architecture_of(qkv.device)
+    return at, {"D": dim, "BLOCK_D": block_d, "HAS_RANK": rank is not None, "PRECISION": precision}
 
 
 def _sizes(to) -> dict:
