@@ -5,6 +5,8 @@ Shapes: N rows, C columns, L tokens, A predicted tokens, K draws.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipeline.schema import Schema
@@ -73,6 +75,48 @@ def random_observed(schema: Schema, n: int, source_share: float, seed: int) -> n
     chosen = np.zeros((n, schema.n_tokens), bool)
     np.put_along_axis(chosen, order, True, axis=1)
     return chosen[:, schema.token_of_column]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A conditional task that is evaluated: the cells of `rows` (N, C) that are `observed` (N, C); the rest is asked
+    for. Rows are float32 in the units of the source."""
+
+    name: str
+    rows: np.ndarray
+    observed: np.ndarray
+
+
+def curve_tasks(schema: Schema, rows: np.ndarray, source_shares: list[float], seed: int) -> dict[float, Task]:
+    """Share → the task named s<percent> that gives round(share·L) random tokens of each row."""
+    out = {}
+    for k, share in enumerate(source_shares):
+        observed = random_observed(schema, len(rows), share, seed + k)
+        out[share] = _task(f"s{round(100 * share):02d}", rows, observed)
+    return out
+
+
+def named_tasks(schema: Schema, rows: np.ndarray) -> list[Task]:
+    """half (the rest from the upper half of the image), image_to_label and label_to_image: those the schema has.
+
+    The label tasks leave out rows whose label is missing; a task no row is left for is left out.
+    """
+    if schema.image is None:
+        return []
+    out = []
+    upper, label = upper_half_columns(schema), label_columns(schema)
+    if upper is not None:
+        out.append(_task("half", rows, np.broadcast_to(upper, rows.shape)))
+    known = rows[(token_codes(schema, rows) >= 0).all(1)]
+    if label.any() and len(known):
+        out.append(_task("image_to_label", known, np.broadcast_to(image_columns(schema), known.shape)))
+        out.append(_task("label_to_image", known, np.broadcast_to(label, known.shape)))
+    return out
+
+
+def _task(name: str, rows: np.ndarray, observed: np.ndarray) -> Task:
+    rows = np.asarray(rows, np.float32)
+    return Task(name, rows, observed & ~np.isnan(rows))
 
 
 def measured_columns(schema: Schema) -> np.ndarray:

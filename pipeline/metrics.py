@@ -93,16 +93,17 @@ def root_mean_square(estimate: np.ndarray, truth: np.ndarray, weight: np.ndarray
 def energy_score(draws: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> float:
     """Mean energy score E‖X − y‖ − ½E‖X − X'‖ over rows, norms over weighted cells; proper, lower is better.
 
-    draws: (K ≥ 2, N, C); truth: (N, C); weight: (N, C) bool. Source: Gneiting & Raftery 2007, unbiased pair term.
+    draws: (K, N, C); truth: (N, C); weight: (N, C) bool. A single draw is scored as a point forecast: its distance.
+    Source: Gneiting & Raftery 2007, with the unbiased estimate of the second term.
     """
-    draws = _checked_draws(draws)
+    draws = _checked_draws(draws, least=1)
     k = len(draws)
 
     def norm(difference: np.ndarray) -> float:
         return float(np.linalg.norm(np.where(weight, difference, 0.0), axis=-1).mean())
 
     to_truth = sum(norm(draw - truth) for draw in draws) / k
-    between = sum(norm(draws[i] - draws[j]) for i in range(k) for j in range(i)) / (k * (k - 1) / 2)
+    between = sum(norm(draws[i] - draws[j]) for i in range(k) for j in range(i)) / max(1, k * (k - 1) / 2)
     return to_truth - between / 2
 
 
@@ -118,10 +119,10 @@ def most_frequent(codes: np.ndarray) -> np.ndarray:
     return counts.argmax(0)
 
 
-def _checked_draws(draws: np.ndarray) -> np.ndarray:
+def _checked_draws(draws: np.ndarray, least: int = 2) -> np.ndarray:
     draws = np.asarray(draws, np.float64)
-    if draws.ndim != 3 or len(draws) < 2:
-        raise ValueError(f"'draws' must be (K ≥ 2, N, C). Got {draws.shape}.")
+    if draws.ndim != 3 or len(draws) < least:
+        raise ValueError(f"'draws' must be (K ≥ {least}, N, C). Got {draws.shape}.")
     return draws
 
 

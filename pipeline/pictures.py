@@ -1,8 +1,8 @@
 """Sheets of images as PNG: joint samples, completions, progress during training.
 
 A sheet is lines of image tiles with optional names of lines and columns, on a transparent ground and with
-mid-grey text, so that it reads on a light page and on a dark one. Only names need Pillow and only curves need
-Matplotlib: both are loaded when used, because a GPU host that trains may have neither.
+mid-grey text, so that it reads on a light page and on a dark one. Only names need Pillow: it is loaded when used,
+because a GPU host that trains may not have it.
 
 Shapes: R lines, K tiles a line, N rows, H, W pixels of an image.
 """
@@ -108,23 +108,3 @@ def save_progress_grid(sampler: Sampler, rows: np.ndarray, path: Path, seed: int
         lines.append(tiles(schema, rows, observed))
         lines += [tiles(schema, d) for d in sampler.complete(rows, observed=observed, draws=2, seed=seed)]
     save_sheet(path, np.stack(lines))
-
-
-def save_curves(path: Path, panels: dict[str, dict[str, tuple[list[float], list[float]]]], x_name: str) -> None:
-    """Writes a PNG of line charts side by side. panels: title → name of line → (x, y)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.4 * len(panels), 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    for axis, (title, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
-        for name, (x, y) in lines.items():
-            first = name == names[0]
-            axis.plot(x, y, marker="o", markersize=3, linewidth=2.4 if first else 1.3, color=f"C{names.index(name)}")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel(x_name)
-        axis.grid(alpha=0.3)
-    handles = [figure.axes[0].plot([], [], color=f"C{i}")[0] for i in range(len(names))]
-    figure.legend(handles, names, loc="outside lower center", ncols=min(6, len(names)), frameon=False)
-    figure.savefig(path, format="png", dpi=110, metadata={"Software": None})

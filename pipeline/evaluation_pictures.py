@@ -1,0 +1,123 @@
+"""Pictures of an evaluation: sheets of drawn images, confusion of labels, marginals of a table.
+
+Each sheet draws for itself, from few rows. Shapes: N rows, C columns, K draws, R lines of a sheet.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import charts
+from pipeline.cells import (
+    curve_tasks,
+    image_columns,
+    label_columns,
+    scaled_cells,
+    token_codes,
+    upper_half_columns,
+)
+from pipeline.files import write_bytes
+from pipeline.pictures import save_sheet, tiles
+from pipeline.schema import Schema
+from pipeline.scores import RowSampler
+
+LINES, COLUMNS = 6, 16  # of the sheets of joint samples and of real images
+DRAWS = 8  # of one task, side by side
+CLASSES_DRAWN = 30  # lines of the sheet of classes, at most
+MARGINALS_DRAWN = 12  # columns of a table, at most
+
+
+def example_rows(schema: Schema, rows: np.ndarray, n: int) -> np.ndarray:
+    """(≤ n, C) float32 rows to show: one per class in turn where there is a label, else the first ones."""
+    rows = np.asarray(rows, np.float32)
+    if schema.label_token is None:
+        return rows[:n]
+    labels = schema.labels(rows)
+    rank = np.array([(labels[:i] == label).sum() for i, label in enumerate(labels)])  # first of its class, second, …
+    return rows[np.lexsort((labels, rank))[:n]]
+
+
+def save_sheets(folder: Path, sampler: RowSampler, samples: np.ndarray, rows: np.ndarray, seed: int) -> None:
+    """Writes joint.png, real.png, completions.png, half.png and, where there is a label, label_to_image.png.
+
+    samples: joint samples (N, C); rows: held-out rows (N, C).
+    """
+    schema = sampler.schema
+    for name, shown in (("joint", samples), ("real", rows)):
+        count = min(LINES * COLUMNS, len(shown) // COLUMNS * COLUMNS) or len(shown)
+        pictures = tiles(schema, shown[:count])
+        save_sheet(folder / f"{name}.png", pictures.reshape(-1, min(COLUMNS, count), *pictures.shape[1:]))
+    examples = example_rows(schema, rows, 10)
+    _save_rising(folder / "completions.png", sampler, examples[: min(4, len(examples))], seed)
+    if upper_half_columns(schema) is not None:
+        _save_half(folder / "half.png", sampler, examples, seed + 1)
+    if label_columns(schema).any():
+        _save_from_label(folder / "label_to_image.png", sampler, examples, seed + 2)
+
+
+def _save_rising(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> None:
+    """For each row: what is given at rising |S|/L, and two draws of the rest; the real image ends the line."""
+    schema, shares = sampler.schema, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    columns = []
+    for k, task in enumerate(curve_tasks(schema, rows, shares, seed).values()):
+        draws = sampler.complete(task.rows, observed=task.observed, draws=2, seed=seed + k)
+        columns.append([tiles(schema, rows, task.observed), *(tiles(schema, d) for d in draws)])
+    columns.append([tiles(schema, rows)] * 3)
+    lines = np.array(columns).transpose(2, 1, 0, 3, 4, 5)  # (rows, 3, columns, H, W, 3)
+    names = ["given", "draw 1", "draw 2"] * len(rows)
+    save_sheet(path, lines.reshape(-1, *lines.shape[2:]), names, [*(f"{100 * s:.0f} %" for s in shares), "real"])
+
+
+def _save_half(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> None:
+    schema = sampler.schema
+    observed = np.broadcast_to(upper_half_columns(schema), rows.shape) & ~np.isnan(rows)
+    draws = sampler.complete(rows, observed=observed, draws=DRAWS, seed=seed)
+    columns = [tiles(schema, rows), tiles(schema, rows, observed), *(tiles(schema, d) for d in draws)]
+    save_sheet(path, np.stack(columns, 1), [], ["real", "given", *(f"draw {k + 1}" for k in range(DRAWS))])
+
+
+def _save_from_label(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> None:
+    """One line per class; where there are attributes instead, one per example row."""
+    schema = sampler.schema
+    if schema.label_token is not None:
+        token = schema.tokens[schema.label_token]
+        classes = min(token.width, CLASSES_DRAWN)
+        given = np.full((classes, len(schema.columns)), np.nan, np.float32)
+        given[:, token.columns[0]] = np.arange(classes)
+        names = [str(n) for n in schema.categories.get(token.name, range(classes))][:classes]
+        columns, titles = [], []
+    else:
+        given = np.where(label_columns(schema), rows, np.nan)
+        names, columns, titles = [], [tiles(schema, rows)], ["real"]
+    observed = ~np.isnan(given)
+    targets = np.broadcast_to(image_columns(schema), given.shape)
+    draws = sampler.complete(given, observed=observed, draws=12, seed=seed, targets=targets)
+    columns += [tiles(schema, d) for d in draws]
+    titles = [*titles, *(f"draw {k + 1}" for k in range(12))] if titles else []
+    save_sheet(path, np.stack(columns, 1), names, titles)
+
+
+def save_confusion(path: Path, shares: np.ndarray, names: list[str]) -> None:
+    """Writes the confusion of drawn labels, unless there are more classes than can be read."""
+    if len(names) <= CLASSES_DRAWN:
+        write_bytes(path, charts.png(charts.matrix(shares, names, "drawn label", "true label")))
+
+
+def save_marginals(path: Path, samples: np.ndarray, rows: np.ndarray, schema: Schema) -> None:
+    """Writes histograms of the first columns of a table: sampled beside real; numbers in standard deviations."""
+    both = {"samples": scaled_cells(schema, samples[None])[0], "real": scaled_cells(schema, rows[None])[0]}
+    panels = {}
+    for column, name in enumerate(schema.columns[:MARGINALS_DRAWN]):
+        panel = {k: v[~np.isnan(v[:, column]), column] for k, v in both.items()}
+        if all(len(v) for v in panel.values()):
+            panels[name] = panel
+    write_bytes(path, charts.png(charts.histograms(panels)))
+
+
+def class_shares_of(schema: Schema, rows: np.ndarray) -> np.ndarray:
+    """(classes,) share of each class among the labels of rows (N, C)."""
+    codes = token_codes(schema, rows)[:, 0]
+    width = schema.tokens[schema.label_token].width
+    return np.bincount(codes[codes >= 0], minlength=width) / max(1, (codes >= 0).sum())
