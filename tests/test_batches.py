@@ -1,0 +1,79 @@
+"""Batches: a pure function of (seed, step, process); every epoch sees each row once; missing cells are neither S nor T."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, write_bank
+from pipeline.batches import BatchReader
+from pipeline.params import TasksParams
+from pipeline.schema import image_label_schema
+from pipeline.tasks import spec_from_schema
+
+SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> TaskBank:
+    folder = tmp_path_factory.mktemp("bank") / "train"
+    write_bank(folder, spec_from_schema(TasksParams(), SCHEMA), 1024, 3, 0)
+    return TaskBank.open(folder)
+
+
+def table(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.integers(0, 17, (n, 16)), rng.integers(0, 3, (n, 1))], 1).astype(np.float32)
+
+
+def reader(bank: TaskBank, rows: np.ndarray, **options) -> BatchReader:
+    return BatchReader(rows, SCHEMA, bank, 8, seed=5, minibatch_group=4, **options)
+
+
+def test_every_epoch_sees_each_row_once(bank):
+    read = reader(bank, table(40))
+    for epoch in range(3):
+        seen = np.concatenate([read.row_indices(5 * epoch + i) for i in range(5)])
+        assert sorted(seen) == list(range(40))
+
+
+def test_processes_split_the_same_batch(bank):
+    rows = table(30)
+    whole = reader(bank, rows)
+    for step in (0, 3, 7):
+        parts = [reader(bank, rows, process=p, processes=2).row_indices(step) for p in range(2)]
+        assert np.concatenate(parts).tolist() == whole.row_indices(step).tolist()
+
+
+def test_reading_a_step_depends_on_nothing_before_it(bank):
+    rows = table(30)
+    first, second = reader(bank, rows), reader(bank, rows)
+    for step in range(4):
+        first(step)
+    for name in ("features", "role", "family", "donor", "mismatch_index"):
+        assert torch.equal(getattr(first(9), name), getattr(second(9), name)), name
+
+
+def test_families_lie_together_and_mismatch_rows_have_a_source(bank):
+    batch = reader(bank, table(30))(2)
+    assert (batch.family.diff() >= 0).all()
+    assert len(batch.mismatch_index) % 4 == 0
+    assert (batch.role[batch.mismatch_index] == SOURCE).any(1).all()
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_missing_cells_are_hidden_and_donors_never_bring_them_in(bank, pairs):
+    rows = table(30)
+    rows[np.random.default_rng(1).random(rows.shape) < 0.05] = np.nan
+    read = reader(bank, rows, pairs=pairs)
+    for step in range(6):
+        batch = read(step)
+        missing = torch.from_numpy(SCHEMA.missing(rows[read.row_indices(step)]))
+        order_free = {tuple(r) for r in missing.tolist()}
+        hidden = {tuple(r) for r in (batch.role == HIDDEN).tolist()}
+        assert all(any(all(h or not m for m, h in zip(one, two, strict=True)) for two in hidden) for one in order_free)
+        assert torch.isfinite(batch.features).all() and torch.isfinite(batch.donor).all()
+        if pairs:
+            assert torch.equal(batch.role != HIDDEN, batch.other_role != HIDDEN)
+            assert (batch.other_role == TARGET).any(1).all()
