@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kernels.backend import check_backend
 from kernels.masked_attention.packing import Packing
 from kernels.masked_attention.reference import attention_reference, attention_reference_padded
-from kernels.masked_attention.validation import check_backend, check_packed, check_padded
+from kernels.masked_attention.validation import check_packed, check_padded
 
 
 def masked_attention(

@@ -1,10 +1,11 @@
-"""Masked attention on a GPU: launches of the Triton kernels, their registration with torch, and their derivatives.
+"""Masked attention on a GPU: launches of the Triton kernels and their derivatives.
 
-Each launch is a `triton_op`, so torch.compile and CUDA graphs take it whole: nothing here waits for the device,
-and grids follow from host integers alone. The wiring that makes second order exact:
+Nothing here waits for the device and grids follow from host integers alone, so CUDA graphs capture it. The wiring
+that makes second order exact:
 
     _Attention.backward → _AttentionBackward.apply(qkv, gradient, …); _AttentionBackward.backward is the last.
 
+torch.compile takes the same launches as operators (operators.py).
 Shapes: M packed tokens, H heads, D head dimension.
 """
 
@@ -15,7 +16,6 @@ import math
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.library import triton_op, wrap_triton
 
 from kernels.masked_attention import triton_blocks, triton_tile
 from kernels.masked_attention.configurations import architecture_of, block_configuration, tile_configuration
@@ -39,10 +39,15 @@ def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: 
         )
     if rank is not None:
         rank = rank.to(torch.int16).contiguous()
-    return _Attention.apply(qkv.contiguous(), packing, rank, scale)
+    qkv = qkv.contiguous()
+    if torch.compiler.is_compiling():  # a Function would break the graph; operators cost more on the host
+        from kernels.masked_attention import operators
+
+        out, _ = operators.forward(qkv, packing.cu_seqlens, rank, packing.max_length, packing.padded, scale)
+        return out
+    return _Attention.apply(qkv, packing, rank, scale)
 
 
-@triton_op("biglearn::masked_attention_forward", mutates_args={})
 def attention_forward(
     qkv: Tensor, cu_seqlens: Tensor, rank: Tensor | None, max_length: int, padded: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
@@ -57,19 +62,16 @@ def attention_forward(
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("forward_tile", max_length, *at)
     if tile is not None:
-        wrap_triton(triton_tile.forward_tile)[(batch * heads,)](
+        triton_tile.forward_tile[(batch * heads,)](
             qkv, out, lse, *values, **same, BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages
         )
         return out, lse
     to = block_configuration("forward_blocks", *at)
     blocks = -(-max_length // to.block_m)
-    wrap_triton(triton_blocks.forward_blocks)[(batch * heads * blocks,)](
-        qkv, out, lse, *values, blocks, **same, **_sizes(to)
-    )
+    triton_blocks.forward_blocks[(batch * heads * blocks,)](qkv, out, lse, *values, blocks, **same, **_sizes(to))
     return out, lse
 
 
-@triton_op("biglearn::masked_attention_backward", mutates_args={})
 def attention_backward(
     qkv: Tensor,
     gradient: Tensor,
@@ -91,7 +93,7 @@ def attention_backward(
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("backward_tile", max_length, *at)
     if tile is not None:
-        wrap_triton(triton_tile.backward_tile)[(batch * heads,)](
+        triton_tile.backward_tile[(batch * heads,)](
             qkv, gradient, lse, d_qkv, *values, **same,
             BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
@@ -99,18 +101,17 @@ def attention_backward(
     delta = torch.empty_like(lse)
     to = block_configuration("backward_rows", *at)
     blocks = -(-max_length // to.block_m)
-    wrap_triton(triton_blocks.backward_rows)[(batch * heads * blocks,)](
+    triton_blocks.backward_rows[(batch * heads * blocks,)](
         qkv, out, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
     )
     to = block_configuration("backward_columns", *at)
     blocks = -(-max_length // to.block_n)
-    wrap_triton(triton_blocks.backward_columns)[(batch * heads * blocks,)](
+    triton_blocks.backward_columns[(batch * heads * blocks,)](
         qkv, gradient, lse, delta, d_qkv, *values, blocks, **same, **_sizes(to)
     )
     return d_qkv
 
 
-@triton_op("biglearn::masked_attention_double_backward", mutates_args={})
 def attention_double_backward(
     qkv: Tensor,
     gradient: Tensor,
@@ -134,7 +135,7 @@ def attention_double_backward(
     values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("double_tile", max_length, *at)
     if tile is not None:
-        wrap_triton(triton_tile.double_tile)[(batch * heads,)](
+        triton_tile.double_tile[(batch * heads,)](
             qkv, gradient, lse, cotangent, d_qkv, d_gradient, *values, **same,
             BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages,
         )  # fmt: skip
@@ -142,16 +143,16 @@ def attention_double_backward(
     delta, mean, w = (torch.empty_like(lse) for _ in range(3))
     to = block_configuration("double_constants", *at)
     blocks = -(-max_length // to.block_m)
-    wrap_triton(triton_blocks.double_constants)[(batch * heads * blocks,)](
+    triton_blocks.double_constants[(batch * heads * blocks,)](
         qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, *values, blocks, **same, **_sizes(to)
     )
     shared = (qkv, gradient, lse, cotangent, delta, mean, w, d_qkv)
     to = block_configuration("double_rows", *at)
     blocks = -(-max_length // to.block_m)
-    wrap_triton(triton_blocks.double_rows)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
+    triton_blocks.double_rows[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
     to = block_configuration("double_columns", *at)
     blocks = -(-max_length // to.block_n)
-    wrap_triton(triton_blocks.double_columns)[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
+    triton_blocks.double_columns[(batch * heads * blocks,)](*shared, *values, blocks, **same, **_sizes(to))
     return d_qkv, d_gradient
 
 

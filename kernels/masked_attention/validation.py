@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 
 from kernels.masked_attention.packing import Packing
 
-BACKENDS = ("auto", "reference", "triton")
 THIRD_DERIVATIVE = (
     "masked_attention has no third derivative: a backward of its second derivative ran with 'create_graph=True'. "
     "Only the first and the second derivative exist."
@@ -36,20 +32,6 @@ def check_padded(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rank: 
         raise ValueError(f"'visible' must be bool (B, L) = {grid}. Got {visible.dtype} {tuple(visible.shape)}.")
     if rank is not None:
         _check_rank(rank, grid, "(B, L)")
-
-
-def check_backend(backend: str, device: torch.device) -> str:
-    """The backend to run, "reference" or "triton". Raises RuntimeError where "triton" cannot run."""
-    if backend not in BACKENDS:
-        raise ValueError(f"'backend' must be one of {', '.join(BACKENDS)}. Got {backend!r}.")
-    if backend == "auto":
-        backend = "triton" if device.type == "cuda" else "reference"
-    if backend == "triton":
-        if find_spec("triton") is None:
-            raise RuntimeError("Backend 'triton' needs the package triton, which is not installed. Choose 'reference'.")
-        if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
-            raise RuntimeError("Backend 'triton' needs tensors on a GPU. Got device cpu; choose 'auto' or 'reference'.")
-    return backend
 
 
 def _check_alike(q: Tensor, k: Tensor, v: Tensor) -> None:

@@ -1,0 +1,53 @@
+"""A small training step whose gradients tests compare between implementations."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kernels.task_sampling import SOURCE, TARGET
+from pipeline.batches import Batch
+from pipeline.networks import Discriminator, Generator
+from pipeline.params import NetworkParams, TrainParams
+from pipeline.schema import Schema, image_label_schema
+from pipeline.step import TrainingStep
+
+SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abc"))
+NETWORK = NetworkParams(width=32, depth=2, heads=2, noise_width=8)
+
+
+def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
+    """A batch of random rows and tasks, every row with a source and a target."""
+    rng = np.random.default_rng(seed)
+    role = rng.integers(0, 3, (rows, schema.n_tokens)).astype(np.uint8)
+    role[:, 0], role[:, 1] = SOURCE, TARGET
+    features = torch.from_numpy(rng.normal(size=(2, rows, schema.n_features)).astype(np.float32))
+    return Batch(
+        features=features[0],
+        role=torch.from_numpy(role),
+        rank=None,
+        family=torch.zeros(rows, dtype=torch.int64),
+        donor=features[1],
+        mismatch_index=torch.arange(rows),
+    )
+
+
+def training_step(backend: str, device: str, params: TrainParams | None = None) -> TrainingStep:
+    """A fresh step with the same weights whatever the backend; float32 throughout."""
+    params = params or TrainParams(minibatch_group=4, penalty_interval=1, attention_backend=backend)
+    torch.manual_seed(0)
+    generator = Generator(SCHEMA, NETWORK, backend).to(device)
+    discriminator = Discriminator(SCHEMA, NETWORK, minibatch_group=4, attention_backend=backend).to(device)
+    return TrainingStep(generator, discriminator, deepcopy(generator), params)
+
+
+def gradients_of_a_step(backend: str, device: str) -> dict[str, Tensor]:
+    """Flat gradients of both networks, R1 and R2 included, after one step on the same batch."""
+    step = training_step(backend, device)
+    noise = 3 if device == "cpu" else 5
+    losses, _ = step(random_batch(16).to(torch.device(device)), 0, noise)
+    assert "r1" in losses
+    return {"discriminator": step.flat_d.gradients, "generator": step.flat_g.gradients}
