@@ -10,6 +10,7 @@ Shapes: N rows, C columns, L tokens, F features, K draws.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -67,13 +68,14 @@ class Sampler:
         draws: int = 1,
         seed: int = 0,
         targets: np.ndarray | None = None,
+        progress: Callable[[int], object] = lambda rows: None,
     ) -> np.ndarray:
         """(draws, N, C) float32 draws of x_T | x_S; observed cells come back unchanged, cells in neither are NaN.
 
         rows: (N, C) in source units, NaN where unknown. observed: (N, C) bool, the cells of S; None: every cell that
         is not NaN. targets: (N, C) bool, the cells of T; None: every cell not observed. A token observed in part is
-        drawn whole, and its observed cells are put back. Raises ValueError for shapes that do not match and for
-        observed cells that are NaN.
+        drawn whole, and its observed cells are put back. progress: called with the rows of each forward pass.
+        Raises ValueError for shapes that do not match and for observed cells that are NaN.
         """
         if draws < 1:
             raise ValueError(f"'draws' must be at least 1. Got {draws}.")
@@ -92,6 +94,7 @@ class Sampler:
                 part = slice(start, start + self.batch_size)
                 drawn = self._draw(features[part].to(device), torch.from_numpy(role[part]).to(device), noise)
                 out[draw, part] = self.schema.decode(drawn.cpu().numpy())
+                progress(len(drawn))
         out = np.where(observed, rows, out)
         hidden = ~observed & (role == HIDDEN)[:, self.schema.token_of_column]
         return np.where(hidden, np.float32(np.nan), out)

@@ -1,0 +1,126 @@
+"""One command from a user's file to a trained model: a project folder with params.yaml and data/, stage after stage.
+
+A project is what the repository root is: `params.yaml`, `data/tokens`, `data/models/generator`, …. So the other
+commands, DVC and the stages themselves work in it too, and an interrupted fit resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from pipeline.files import write_array, write_text
+from pipeline.params import Params, ParamsError, load_params, merge_params, to_dict
+from pipeline.paths import Paths
+from pipeline.stage import stage_lock
+
+SOURCE_OF_SUFFIX = {".npz": "npz", ".npy": "npz", ".txt": "text", ".csv": "table", ".tsv": "table", ".parquet": "table"}
+
+
+def source_name(data: Path) -> str:
+    """The dataset name that reads `data`: a folder is image_folder, a file goes by its suffix. Raises ValueError."""
+    data = Path(data)
+    if not data.exists():
+        raise ValueError(f"There is no file or folder {data}.")
+    if data.is_dir():
+        return "image_folder"
+    suffix = data.with_suffix("").suffix.lower() if data.suffix == ".gz" else data.suffix.lower()
+    if suffix not in SOURCE_OF_SUFFIX:
+        raise ValueError(
+            f"A model is fitted to a folder of images or a file in {', '.join(SOURCE_OF_SUFFIX)}. Got {data}."
+        )
+    return SOURCE_OF_SUFFIX[suffix]
+
+
+def model_folder(path: Path) -> Path:
+    """The folder of the saved generator: `path` itself, or data/models/generator in the project `path`.
+
+    Raises ValueError when there is neither.
+    """
+    path = Path(path)
+    for folder in (path, Paths(path).generator):
+        if (folder / "model.safetensors").is_file() and (folder / "schema.json").is_file():
+            return folder
+    raise ValueError(
+        f"A model is a folder with model.safetensors, or a project with {Paths(path).generator}. Got {path}."
+    )
+
+
+def start_project(root: Path, dataset: str, data: Path, overrides: Sequence[str], seed: int, *, force: bool) -> Params:
+    """The checked parameters of the project in `root`, whose params.yaml is written first.
+
+    A project with a finished model is only trained again when `force` is set; one without goes on where it stopped.
+    Raises ParamsError for bad overrides, ValueError for a folder that is something else.
+    """
+    where = Paths(Path(root))
+    if where.root.exists() and not where.root.is_dir():
+        raise ValueError(f"{root} must be a folder. Got a file.")
+    if where.root.is_dir() and any(where.root.iterdir()) and not where.params.is_file():
+        raise ValueError(f"{root} must be empty or a BigLearn project. Got a folder without params.yaml.")
+    if where.generator.is_dir() and not force:
+        raise ValueError(f"{root} already holds a trained model; --force trains it anew.")
+    fixed = [f"seed={seed}", f"dataset.name={dataset}", f"dataset.path={_quoted(str(Path(data).resolve()))}"]
+    params = _defaults([*fixed, *overrides])
+    write_text(where.params, OmegaConf.to_yaml(OmegaConf.create(to_dict(params))))
+    return params
+
+
+def run_stages(params: Params, root: Path) -> Path:
+    """Runs fetch, prepare, tasks and train in the project; the folder of the generator. Raises what they raise."""
+    from pipeline import fetch, prepare, tasks, train  # these load torch and Numba
+
+    where = Paths(Path(root).resolve())
+    for stage in (fetch, prepare, tasks, train):
+        name = stage.__name__.rsplit(".", 1)[-1]
+        with stage_lock(name, where):
+            stage.run(params, where)
+    return where.generator
+
+
+def project_params(root: Path, overrides: Sequence[str] = ()) -> Params:
+    """The parameters of the project in `root`. Raises ParamsError."""
+    return load_params(Paths(Path(root)).params, overrides)
+
+
+@contextmanager
+def with_test_rows(where: Paths, data: Path | None) -> Iterator[Paths]:
+    """The paths of a project whose held-out rows are those of the file or folder `data`; None: the project itself.
+
+    The other project is a temporary folder that links to this one and is gone afterwards. Raises ValueError where the
+    project has no trained model.
+    """
+    model_folder(where.generator)
+    if data is None:
+        yield where
+        return
+    from pipeline.data_files import read_rows
+    from pipeline.schema import Schema
+
+    rows = read_rows(data, Schema.load(where.tokens / "schema.json"))
+    with tempfile.TemporaryDirectory(prefix="biglearn-evaluate-") as folder:
+        other = Paths(Path(folder))
+        other.tokens.mkdir(parents=True)
+        for path in where.tokens.iterdir():
+            if path.name != "test.npy":
+                os.symlink(path, other.tokens / path.name)
+        write_array(other.tokens / "test.npy", rows)
+        os.symlink(where.models, other.models)
+        os.symlink(where.tasks, other.tasks)
+        yield other
+
+
+def _defaults(overrides: Sequence[str]) -> Params:
+    wrong = [o for o in overrides if "=" not in o]
+    if wrong:
+        raise ParamsError(f"A parameter must look like group.name=value. Got {wrong[0]!r}.")
+    return merge_params({}, overrides)
+
+
+def _quoted(text: str) -> str:
+    """`text` as a YAML string of an override, whatever characters it holds."""
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,203 @@
+"""The command line: formats in and out, seeds, errors in one line, exit codes, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from pipeline.cli import app
+from pipeline.networks import Generator
+from pipeline.params import NetworkParams
+from pipeline.sampler import Sampler
+from pipeline.schema import Schema, image_label_schema
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
+DIGITS = image_label_schema(8, 8, 1, 2, 0.0, 16.0, [str(d) for d in range(10)])
+COMMANDS = ("fit", "sample", "complete", "impute", "evaluate", "simulate", "report", "compare", "doctor", "demo")
+
+
+def save_model(folder: Path, schema: Schema) -> Path:
+    torch.manual_seed(0)
+    Sampler.save(folder, Generator(schema, NETWORK), schema, asdict(NETWORK), 64)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return save_model(tmp_path_factory.mktemp("model") / "generator", DIGITS)
+
+
+def biglearn(*arguments: object) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of one command."""
+    result = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def real(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_names_every_command_without_loading_torch():
+    code = (
+        "import sys, pipeline.cli as c; print(sorted({'torch','pandas','numpy','numba'} & set(sys.modules))); c.main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0 and result.stdout.startswith("[]\n"), result.stderr
+    assert all(f"\n  {name} " in result.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_examples(command):
+    code, out, _ = biglearn(command, "--help")
+    assert code == 0 and "Examples:\n    biglearn " + command in out
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a.tsv", "a.parquet", "a.png", "folder"])
+def test_samples_in_every_format_are_read_back(model, tmp_path, name):
+    """What sample writes, complete reads; with everything given it comes back unchanged, up to the format's digits."""
+    first, again = tmp_path / name, tmp_path / "again.npy"
+    assert biglearn("sample", model, 1 if name == "a.png" else 5, "-o", first, "--with", "label=7")[0] == 0
+    extra = ["--with", "label=7"] if name == "a.png" else []
+    code, out, error = biglearn("complete", model, first, "-o", again, *extra)
+    assert code == 0 and "100% of the cells given" in out, error
+    expected = Sampler.load(model).complete(*fixed_label(1 if name == "a.png" else 5))[0]
+    tolerance = 16 / 255 / 2 + 1e-6 if name in ("a.png", "folder") else 1e-5
+    np.testing.assert_allclose(np.load(again), expected, atol=tolerance)
+
+
+def fixed_label(n: int) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.full((n, 65), np.nan, np.float32)
+    rows[:, 64] = 7
+    return rows, ~np.isnan(rows)
+
+
+def test_same_seed_same_bytes_and_another_seed_others(model, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert biglearn("sample", model, 4, "-o", tmp_path / f"{name}.npy", "--seed", seed)[0] == 0
+    a, b, c = ((tmp_path / f"{n}.npy").read_bytes() for n in "abc")
+    assert a == b != c
+
+
+def test_complete_keeps_what_is_given_and_draws_the_rest(model, tmp_path):
+    rows = np.random.default_rng(0).integers(0, 17, (3, 65)).astype(np.float32)
+    rows[:, 64] = [1, 5, 9]
+    np.save(tmp_path / "rows.npy", rows)
+    code, _, error = biglearn(
+        "complete", model, tmp_path / "rows.npy", "-o", tmp_path / "out.npy", "--given", "upper", "--given", "label", "--draws", 4
+    )  # fmt: skip
+    assert code == 0, error
+    draws = np.load(tmp_path / "out.npy")
+    assert draws.shape == (4, 3, 65)
+    np.testing.assert_array_equal(draws[:, :, :32], np.broadcast_to(rows[:, :32], (4, 3, 32)))
+    np.testing.assert_array_equal(draws[:, :, 64], np.broadcast_to(rows[:, 64], (4, 3)))
+    assert (draws[:, :, 32:64].std(0) > 0).any()
+
+
+def test_asking_for_the_label_alone_leaves_the_rest_out(model, tmp_path):
+    rows = np.full((2, 65), np.nan, np.float32)
+    rows[:, :20] = 8
+    np.save(tmp_path / "rows.npy", rows)
+    arguments = ("--ask", "label", "-o", tmp_path / "labels.csv", "--draws", 3)
+    code, _, error = biglearn("complete", model, tmp_path / "rows.npy", *arguments)
+    assert code == 0, error
+    table = pd.read_csv(tmp_path / "labels.csv")
+    assert list(table.columns[:2]) == ["draw", "row"] and len(table) == 6
+    assert table["label"].between(0, 9).all() and table["pixel_63"].isna().all() and (table["pixel_0"] == 8).all()
+
+
+def test_transparent_pixels_are_unknown(model, tmp_path):
+    """A PNG erased in any editor is a completion task: what is left stays, what was erased is drawn."""
+    pixels = np.full((8, 8, 4), 255, np.uint8)
+    pixels[4:, :, 3] = 0
+    pixels[:4, :, :3] = 51
+    Image.fromarray(pixels).save(tmp_path / "erased.png")
+    code, out, error = biglearn("complete", model, tmp_path / "erased.png", "-o", tmp_path / "filled.png")
+    assert code == 0 and "49% of the cells given" in out, error
+    filled = np.asarray(Image.open(tmp_path / "filled.png").convert("L"))
+    assert filled.shape == (8, 8) and (filled[:4] == 51).all() and filled[4:].std() > 0
+
+
+ERRORS = [
+    (("sample", "MODEL", 0, "-o", "x.npy"), 2, "Input should be greater than or equal to 1"),
+    (("sample", "MODEL"), 2, "biglearn sample: Missing argument 'count'. (see biglearn sample --help)"),
+    (("sampel",), 2, "No such command 'sampel'. Did you mean 'sample'?"),
+    (("sample", "nowhere", 3, "-o", "x.npy"), 1, "A model is a folder with model.safetensors"),
+    (("sample", "MODEL", 3, "-o", "x.gif"), 1, "An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png"),
+    (("sample", "MODEL", 3, "-o", "x.txt"), 1, "This model has no text"),
+    (("sample", "MODEL", 3, "-o", "x.npy", "--with", "label=77"), 1, "'label' must be one of '0', '1'"),
+    (("sample", "MODEL", 3, "-o", "x.npy", "--with", "label"), 1, "An assignment must look like name=value. Got 'label'."),
+    (("sample", "MODEL", 3, "-o", "x.npy", "--with", "upper=3"), 1, "'upper' must be one cell to take a value. Got a part of 32 cells."),
+    (("sample", "MODEL", 3, "-o", "x.npy", "--with", "pixel_3=dark"), 1, "'pixel_3' must be a number. Got 'dark'."),
+    (("sample", "MODEL", 3, "-o", "x.npy", "--device", "tpu"), 1, "--device must be cpu or cuda. Got 'tpu'."),
+    (("sample", "MODEL", 3, "-o", "THERE"), 1, "is already there; --force overwrites it."),
+    (("complete", "MODEL", "nowhere.npy", "-o", "x.npy"), 1, "There is no file or folder nowhere.npy."),
+    (("complete", "MODEL", "THERE", "-o", "x.npy"), 1, "x' must be rows of 65 columns or images (8, 8, 1). Got shape (2, 3)."),
+    (("complete", "MODEL", "GOOD", "-o", "x.npy", "--given", "top"), 1, "No part 'top' in this data. Its parts: all, none, image"),
+    (("impute", "nowhere.csv", "-o", "x.csv"), 1, "There is no file nowhere.csv."),
+    (("impute", "nowhere.csv", "-o", "x.png"), 1, "A filled table must end in .csv, .tsv, .parquet. Got x.png."),
+    (("fit", "nowhere", "-o", "model"), 1, "There is no file or folder nowhere."),
+    (("evaluate", "nowhere"), 2, "No parameter file at"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), ERRORS)
+def test_errors_are_one_line_with_an_exit_code(model, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    np.save(tmp_path / "there.npy", np.zeros((2, 3)))
+    np.save(tmp_path / "good.npy", np.zeros((2, 65)))
+    names = {"MODEL": model, "THERE": "there.npy", "GOOD": "good.npy"}
+    got, _, error = biglearn(*(names.get(a, a) for a in arguments))
+    assert got == code and message in error
+    assert len(error.strip().splitlines()) == 1 and "Traceback" not in error
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["good.npy", "there.npy"], "a refused command left files"
+
+
+def test_force_overwrites(model, tmp_path):
+    (tmp_path / "x.npy").write_text("old")
+    assert biglearn("sample", model, 2, "-o", tmp_path / "x.npy", "--force")[0] == 0
+    assert np.load(tmp_path / "x.npy").shape == (2, 65)
+
+
+def test_doctor_lists_findings_with_fixes(monkeypatch):
+    monkeypatch.setenv("DATA_MIRROR", "/no/such/folder")
+    code, out, _ = biglearn("doctor", "--json")
+    findings = {f["name"]: f for f in json.loads(out)}
+    assert (
+        code == 1
+        and findings["DATA_MIRROR"]["status"] == "fail"
+        and "unset DATA_MIRROR" in findings["DATA_MIRROR"]["fix"]
+    )
+    assert findings["torch"]["status"] == "ok" and findings["numpy"]["detail"] == np.__version__
+    assert {"python", "device", "triton kernels", "disk", "dvc project", "prefect telemetry"} <= set(findings)
+    monkeypatch.delenv("DATA_MIRROR")
+    code, out, _ = biglearn("doctor")
+    assert code == 0 and "0 failures" in out.splitlines()[-1]
+
+
+def test_a_real_command_reports_a_damaged_model(model, tmp_path):
+    """Through the interpreter, as a user would: exit code 1, one line, no traceback."""
+    for path in model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with open(tmp_path / "model.safetensors", "r+b") as stream:
+        stream.seek(500)
+        stream.write(b"\xff\xff\xff\xff")
+    result = real("sample", tmp_path, 2, "-o", tmp_path / "x.npy")
+    assert result.returncode == 1 and "is damaged: its SHA-256 is" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and not (tmp_path / "x.npy").exists()
