@@ -66,10 +66,21 @@ class Minimum:
 class Landscape:
     """Surfaces of a set of tasks and what they hold."""
 
+    tasks: np.ndarray  # (A, 4), see Tasks
     axis: np.ndarray  # (G,)
     surfaces: np.ndarray  # (A, G, G)
     mean: np.ndarray  # (G, G)
     minima: tuple[Minimum, ...]  # the optimum first, then by value
+
+    @property
+    def angles_deg(self) -> np.ndarray:
+        """(A,) rotation of each task."""
+        return np.degrees(np.arctan2(self.tasks[:, 1], self.tasks[:, 0]))
+
+    @property
+    def given(self) -> np.ndarray:
+        """(A,) y₂ of each conditional task; 0 for marginals."""
+        return self.tasks[:, 2]
 
     @property
     def spurious(self) -> tuple[Minimum, ...]:
@@ -85,7 +96,7 @@ def landscape(tasks: np.ndarray, variance: float, grid: int, nodes: int) -> Land
     quadrature = standard_normal_nodes(nodes)
     surfaces = surface(axis, tasks, variance, *quadrature)
     mean = surfaces.mean(axis=0)
-    return Landscape(axis, surfaces, mean, _minima(axis, mean, tasks, variance, quadrature))
+    return Landscape(tasks, axis, surfaces, mean, _minima(axis, mean, tasks, variance, quadrature))
 
 
 def _minima(axis, mean, tasks, variance, quadrature) -> tuple[Minimum, ...]:
