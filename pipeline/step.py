@@ -128,7 +128,7 @@ class TrainingStep:
             n_families=len(FAMILIES),
         )
         terms = {"discriminator_loss": loss.detach()}
-        if p.penalty != "off" and p.penalty_weight > 0 and step % p.penalty_interval == 0:
+        if p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0:
             squares = self._penalty(batch, fake.detach(), noise)
             real_square, fake_square = squares.view(2, rows).mean(1)
             loss = loss + 0.5 * p.penalty_weight * p.penalty_interval * (real_square + fake_square)

@@ -64,3 +64,12 @@ def test_malformed_files_are_parameter_errors(tmp_path, text):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(ParamsError, match="No parameter file at .*nowhere.yaml"):
         load_params(tmp_path / "nowhere.yaml")
+
+
+def test_every_choice_survives_yaml():
+    """YAML reads words such as off, no and null as something else than text."""
+    for group_name, group in vars(Params()).items():
+        for f in getattr(group, "__dataclass_fields__", {}).values():
+            for choice in f.metadata.get("choices", ()):
+                params = load_params(overrides=[f"{group_name}.{f.name}={choice}"])
+                assert getattr(getattr(params, group_name), f.name) == choice

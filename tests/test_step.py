@@ -46,7 +46,7 @@ def fresh(**changes) -> TrainingStep:
         {"loss": "non_saturating"},
         {"loss": "hinge", "penalty": "approximate"},
         {"communication_weight": 1.0},
-        {"mismatch_weight": 0.0, "penalty": "off", "patch_logit": False},
+        {"mismatch_weight": 0.0, "penalty": "none", "patch_logit": False},
         {"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0},
         {"likelihood_weight": 0.0, "straight_through": True},
     ],
@@ -61,7 +61,7 @@ def test_every_objective_moves_what_it_trains(batches, changes):
     adversarial = changes.get("adversarial_weight", 1.0) > 0
     assert torch.equal(critic, state.flat_d.values) != adversarial
     assert (statistics is not None) == adversarial
-    assert ("r1" in losses) == (adversarial and changes.get("penalty") != "off" and 2 % 4 == 0)
+    assert ("r1" in losses) == (adversarial and changes.get("penalty") != "none" and 2 % 4 == 0)
 
 
 def test_penalty_comes_each_interval_steps(batches):
