@@ -1,5 +1,6 @@
 """Stage fetch: the dataset's files, downloaded or found, verified → data/raw. Run: python -m pipeline.fetch
 
+The user's own file or folder (dataset.path), for the sources that read one, is copied, so that data/raw is all a run needs.
 Verified downloads are kept in data/downloads, which DVC does not clear, so that a rerun fetches nothing.
 """
 
@@ -7,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 from pipeline.datasets import get_source
 from pipeline.download import obtain
-from pipeline.files import replaced_folder, write_json
-from pipeline.params import Params
+from pipeline.files import replaced_folder, sha256, write_json
+from pipeline.params import Params, ParamsError
 from pipeline.paths import Paths
 from pipeline.stage import run_stage
 
@@ -28,8 +30,24 @@ def run(params: Params, where: Paths) -> None:
             except OSError:  # another file system, or one without hard links
                 shutil.copyfile(path, fresh / path.name)
         manifest = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in source.files]
+        if source.reads_path:
+            manifest += _copy_user_data(params.dataset.path, fresh)
         write_json(fresh / "manifest.json", {"dataset": source.name, "files": manifest})
+    found += manifest[len(found) :]
     print(f"fetch: {source.name}, {len(found)} files verified")
+
+
+def _copy_user_data(path: str, folder: Path) -> list[dict]:
+    """Copies the file or folder `path` into `folder`; its entries of the manifest. Raises ParamsError."""
+    if not path or not Path(path).exists():
+        raise ParamsError(f"Parameter 'dataset.path' must name a file or folder that exists. Got {path!r}.")
+    kept, target = Path(path), folder / Path(path).name
+    if kept.is_dir():
+        shutil.copytree(kept, target)
+    else:
+        shutil.copyfile(kept, target)
+    files = sorted(p for p in target.rglob("*") if p.is_file()) if target.is_dir() else [target]
+    return [{"name": f.relative_to(folder).as_posix(), "size": f.stat().st_size, "sha256": sha256(f)} for f in files]
 
 
 def main() -> None:

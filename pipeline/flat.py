@@ -32,9 +32,10 @@ class FlatParameters:
         self.leaf = nn.Parameter(self.values)
         self.leaf.grad = self.gradients
 
-    def adam(self, lr: float, beta2: float) -> torch.optim.Adam:
-        """Adam with β₁ = 0 over the buffer. lr is set before each step by the schedule."""
-        return torch.optim.Adam([self.leaf], lr=lr, betas=(0.0, beta2), fused=True)
+    def adam(self, lr: float, beta2: float, beta1: float = 0.0, weight_decay: float = 0.0) -> torch.optim.Adam:
+        """Adam over the buffer, decoupled weight decay. lr is set before each step by the schedule."""
+        kind = torch.optim.AdamW if weight_decay > 0 else torch.optim.Adam
+        return kind([self.leaf], lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
     def require_gradients(self, required: bool) -> None:
         """Switches gradients of all parameters on or off; off saves the backward pass their share."""

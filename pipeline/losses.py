@@ -51,22 +51,29 @@ def approximate_penalty(
 def likelihood_terms(
     raw: Tensor, features: Tensor, role: Tensor, groups: tuple[Group, ...], least_source_share: float
 ) -> tuple[Tensor, Tensor]:
-    """(categorical, continuous): cross-entropy in nats and absolute error, each a mean over its target tokens.
+    """(discrete, continuous): cross-entropy in nats and absolute error, each a mean over its target tokens.
 
+    Discrete are the categories and the bins of binned numbers, whose cross-entropy is the likelihood of the bin.
     Rows whose share of source tokens is below `least_source_share` do not count; without a counted token a term
     is 0. raw: (B, F) outputs of the generator before the softmax; features: (B, F) data; role: (B, L).
     """
     counted = ((role == SOURCE).sum(1) >= least_source_share * role.shape[1])[:, None]
-    categorical, continuous = raw.new_zeros(2), raw.new_zeros(2)
+    discrete, continuous = raw.new_zeros(2), raw.new_zeros(2)
     for group in groups:
         tokens = slice(group.tokens[0], group.tokens[-1] + 1)
-        weight = ((role[:, tokens] == TARGET) & counted).to(raw.dtype)
+        is_target = role[:, tokens] == TARGET
+        weight = (is_target & counted).to(raw.dtype)
         shape = (len(raw), len(group.tokens), group.width)
         out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
-        if group.modality == "categorical":
+        true = torch.where(is_target[..., None], true, true.new_zeros(()))  # whatever stands in a missing cell
+        if group.binned:
+            bins = true.sum(-1).long().clamp(max=group.width - 1)
+            error = -out.log_softmax(-1).gather(-1, bins[..., None])[..., 0]
+            discrete = discrete + torch.stack([(error * weight).sum(), weight.sum()])
+        elif group.modality == "categorical":
             error = -(out.log_softmax(-1) * true).sum(-1)
-            categorical = categorical + torch.stack([(error * weight).sum(), weight.sum()])
+            discrete = discrete + torch.stack([(error * weight).sum(), weight.sum()])
         else:
             error = functional.l1_loss(out, true, reduction="none").mean(-1)
             continuous = continuous + torch.stack([(error * weight).sum(), weight.sum()])
-    return categorical[0] / categorical[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
+    return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)

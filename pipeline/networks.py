@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,15 +22,16 @@ from torch.nn import functional
 from kernels.masked_attention import Packing, make_packing, masked_self_attention, pack, unpack
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.params import NetworkParams
-from pipeline.schema import Schema
+from pipeline.schema import Group, Schema
 
 
 class Block(nn.Module):
     """Pre-norm transformer block on packed tokens: masked attention, then an MLP."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, attention_backend: str) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, attention_backend: str, dropout: float = 0.0) -> None:
         super().__init__()
         self.heads = heads
+        self.dropout = dropout
         self.attention_backend = attention_backend
         hidden = int(width * mlp_ratio)
         self.attention_norm = nn.LayerNorm(width)
@@ -45,13 +47,18 @@ class Block(nn.Module):
         qkv = self.query_key_value(self.attention_norm(x)).view(m, 3, self.heads, width // self.heads)
         mixed = masked_self_attention(qkv, packing, rank, backend=self.attention_backend)
         x = x + self.attention_out(mixed.reshape(m, width))
-        return x + self.mlp_out(functional.gelu(self.mlp_in(self.mlp_norm(x))))
+        hidden = functional.gelu(self.mlp_in(self.mlp_norm(x)))
+        if self.dropout > 0:
+            hidden = functional.dropout(hidden, self.dropout, self.training)
+        return x + self.mlp_out(hidden)
 
 
 class TokenTransformer(nn.Module):
     """Transformer over the visible tokens of a schema and a CLS token; the body of both networks."""
 
-    def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
+    def __init__(
+        self, schema: Schema, params: NetworkParams, attention_backend: str = "auto", dropout: float = 0.0
+    ) -> None:
         super().__init__()
         width = params.width
         self.groups = schema.groups
@@ -61,7 +68,7 @@ class TokenTransformer(nn.Module):
         self.role = nn.Parameter(torch.randn(3, width) * 0.5)
         self.cls = nn.Parameter(torch.zeros(width))
         self.blocks = nn.ModuleList(
-            Block(width, params.heads, params.mlp_ratio, attention_backend) for _ in range(params.depth)
+            Block(width, params.heads, params.mlp_ratio, attention_backend, dropout) for _ in range(params.depth)
         )
         self.norm = nn.LayerNorm(width)
         for group, layer in zip(self.groups, self.embed, strict=True):  # unit variance whatever the token's width
@@ -96,7 +103,9 @@ class TokenTransformer(nn.Module):
 @dataclass(frozen=True)
 class Generated:
     """features: (B, F) rows with x_T drawn, categories one-hot (or relaxed), hidden tokens 0.
-    raw: (B, F) outputs before any draw: tanh'd patches, numbers, logits of categories; meaningful at targets."""
+    raw: (B, F) outputs before any draw: tanh'd patches, numbers, logits of choices; meaningful at targets.
+
+    Choices are the categories of a categorical token and the bins of a binned number."""
 
     features: Tensor
     raw: Tensor
@@ -108,23 +117,30 @@ class Generator(nn.Module):
     order "categorical_first": categories are drawn from p(c | x_S) first, the rest from p(rest | x_S, c), the chain
     rule through the same network; gradients pass the draw by the straight-through Gumbel estimator (1611.01144).
     Then cross-entropy and the adversarial loss have one optimum, the true conditional, and a label always fits its
-    image. order "one_pass": all targets at once, categories relaxed to probabilities.
+    image. order "one_pass": all targets at once, categories relaxed to probabilities. order "one_by_one", where every
+    token is a choice: a pass gives p(x_t | x_S) of each target and needs no noise; a sampler draws the targets one
+    after the other, each given those before it, in random order (any-order autoregression, 2110.02037).
     """
 
     def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
         super().__init__()
-        self.body = TokenTransformer(schema, params, attention_backend)
+        self.body = TokenTransformer(schema, params, attention_backend, params.dropout)
         self.order = params.order
         self.straight_through = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
-        categorical = torch.zeros(schema.n_tokens, dtype=torch.bool)
-        categorical[torch.as_tensor(schema.tokens_of("categorical"))] = True
-        self.register_buffer("categorical", categorical, persistent=False)
+        discrete = torch.tensor([t.discrete for t in schema.tokens])
+        self.register_buffer("discrete", discrete, persistent=False)
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
-        self.mixed = bool(categorical.any()) and not bool(categorical.all())
+        self.register_buffer("log_mass", _log_mass(schema), persistent=False)
+        self.mixed = bool(discrete.any()) and not bool(discrete.all())
+        if self.order == "one_by_one" and not bool(discrete.all()):
+            raise ValueError(
+                "'network.order' must not be one_by_one unless every token is categorical or binned. "
+                f"Got {int((~discrete).sum())} continuous tokens."
+            )
 
     def forward(
         self, features: Tensor, role: Tensor, noise: torch.Generator | None = None, rank: Tensor | None = None
@@ -133,21 +149,21 @@ class Generator(nn.Module):
 
         features: (B, F), read at source tokens only; role: (B, L); noise: seeds every draw; rank: (B, L) or None.
         """
-        if self.order == "one_pass" or not self.mixed:
+        if self.order != "categorical_first" or not self.mixed:
             raw = self._raw(features, role, noise, rank)
-            drawn = self._relax(raw) if self.order == "one_pass" else self._draw_categories(raw, noise)
+            drawn = self._relax(raw) if self.order == "one_pass" else self._draw_choices(raw, noise)
             return Generated(self.fill(features, role, drawn), raw)
-        chosen = (role == TARGET) & self.categorical
-        # Rows that draw no category keep only their CLS token in the first pass: it costs them almost nothing.
+        chosen = (role == TARGET) & self.discrete
+        # Rows that draw no choice keep only their CLS token in the first pass: it costs them almost nothing.
         first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
         first = self._raw(features, first_role, noise, rank)
-        known = self.fill(features, first_role, self._draw_categories(first, noise))
+        known = self.fill(features, first_role, self._draw_choices(first, noise))
         known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
-        rest = (role == TARGET) & ~self.categorical
+        rest = (role == TARGET) & ~self.discrete
         visible = torch.where(chosen, SOURCE, role)
         second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
         second = self._raw(known, second_role, noise, rank)
-        raw = torch.where(self.categorical[self.token_of_feature], first, second)
+        raw = torch.where(self.discrete[self.token_of_feature], first, second)
         return Generated(self.fill(known, visible, second), raw)
 
     def fill(self, features: Tensor, role: Tensor, generated: Tensor) -> Tensor:
@@ -155,42 +171,81 @@ class Generator(nn.Module):
         role = role[:, self.token_of_feature]
         return torch.where(role == TARGET, generated, torch.where(role == SOURCE, features, features.new_zeros(())))
 
+    def logits(self, features: Tensor, role: Tensor, rank: Tensor | None = None) -> Tensor:
+        """(B, F) log-probabilities up to a constant of each token's choices given x_S, at targets; order one_by_one."""
+        assert self.order == "one_by_one"
+        return self._raw(features, role, None, rank)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, F) probabilities of the choices of every categorical or binned token."""
+        return self._map_choices(logits, lambda group, part: part.softmax(-1))
+
     def _raw(self, features: Tensor, role: Tensor, noise: torch.Generator | None, rank: Tensor | None) -> Tensor:
-        shape = (len(features), self.body.n_tokens + 1, self.noise_width)
-        z = torch.randn(shape, generator=noise, device=features.device)
         source = (role == SOURCE)[..., None]
-        tokens = torch.where(source, self.body.embed_values(features), self.token_noise(z[:, 1:]))
-        _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
+        if self.order == "one_by_one":  # the distribution itself is the output: noise would only blur it
+            tokens = torch.where(source, self.body.embed_values(features), features.new_zeros(()))
+            _, tokens = self.body(tokens, tokens.new_zeros(len(features), tokens.shape[-1]), role, rank)
+        else:
+            shape = (len(features), self.body.n_tokens + 1, self.noise_width)
+            z = torch.randn(shape, generator=noise, device=features.device)
+            tokens = torch.where(source, self.body.embed_values(features), self.token_noise(z[:, 1:]))
+            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
             out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
             parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
-        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        raw = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        return raw if self.log_mass is None else raw + self.log_mass
 
-    def _map_categories(self, raw: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """`raw` with `function` applied to the (B, tokens, categories) logits of every categorical group."""
+    def _map_choices(self, raw: Tensor, function: Callable[[Group, Tensor], Tensor]) -> Tensor:
+        """`raw` with `function` applied to the (B, tokens, choices) logits of every discrete group."""
         parts = []
         for group in self.body.groups:
             part = raw[:, group.features]
-            if group.modality == "categorical":
-                part = function(part.reshape(len(raw), len(group.tokens), group.width)).flatten(1)
+            if group.discrete:
+                part = function(group, part.reshape(len(raw), len(group.tokens), group.width)).flatten(1)
             parts.append(part)
         return torch.cat(parts, 1)
 
     def _relax(self, raw: Tensor) -> Tensor:
-        return self._map_categories(raw, lambda logits: logits.softmax(-1))
+        def relax(group: Group, logits: Tensor) -> Tensor:
+            soft = logits.softmax(-1)
+            return _come_through(soft, 0.5) if group.binned else soft
 
-    def _draw_categories(self, raw: Tensor, noise: torch.Generator | None) -> Tensor:
-        """`raw` with every category drawn: one-hot forward, the gradient of the softmax backward."""
+        return self._map_choices(raw, relax)
 
-        def draw(logits: Tensor) -> Tensor:
+    def _draw_choices(self, raw: Tensor, noise: torch.Generator | None) -> Tensor:
+        """`raw` with every category and bin drawn: one-hot forward, the gradient of the softmax backward."""
+
+        def draw(group: Group, logits: Tensor) -> Tensor:
             uniform = torch.rand(logits.shape, generator=noise, device=logits.device)
             perturbed = logits.float() - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
             hard = torch.zeros_like(perturbed).scatter_(-1, perturbed.argmax(-1, keepdim=True), 1.0)
             soft = perturbed.softmax(-1)
+            if group.binned:
+                place = torch.rand((*logits.shape[:-1], 1), generator=noise, device=logits.device)
+                hard, soft = _come_through(hard, place), _come_through(soft, place)
             return hard + soft - soft.detach() if self.straight_through else hard
 
-        return self._map_categories(raw, draw)
+        return self._map_choices(raw, draw)
+
+
+def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:
+    """(…, K) features of a binned number from its (soft) choice of a bin: the chance to be above a bin, and inside it
+    the share `place` that lies below; pipeline.schema.encode_bins is its inverse for a hard choice."""
+    above = choice.flip(-1).cumsum(-1).flip(-1) - choice
+    return above + choice * place
+
+
+def _log_mass(schema: Schema) -> Tensor | None:
+    """(F,) log share of the training values in each choice, least −30; None when no token knows its shares.
+
+    Added to the logits, so that an untrained network already draws from the marginals.
+    """
+    if not any(t.mass for t in schema.tokens):
+        return None
+    mass = [np.asarray(t.mass) / np.sum(t.mass) if t.mass else np.ones(t.width) for t in schema.tokens]
+    return torch.from_numpy(np.log(np.concatenate(mass).clip(1e-13))).float()
 
 
 class Discriminator(nn.Module):

@@ -80,6 +80,24 @@ class FetchParams:
 
 
 @dataclass
+class TableParams:
+    """How a table becomes rows; for dataset.name=table and for BigLearnImputer."""
+
+    kinds: dict[str, str] = described(
+        {}, "column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong"
+    )
+    label: str = described("", "column that names the class, read as categories; empty: none")
+    scaling: str = chosen("quantile", ("quantile", "standard"), "numbers through quantile bins, or standardised")
+    bins: int = ranged(64, 2, 4096, "bins of a number, about; fewer distinct values are drawn exactly")
+    max_categories: int = ranged(256, 2, 32767, "categories of a column that are modelled: the commonest")
+    missing: list[str] = described(
+        ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], "texts that mean a missing cell"
+    )
+    encoding: str = described("utf-8", "text encoding of a CSV file")
+    separator: str = described(",", "separator of a CSV file")
+
+
+@dataclass
 class PrepareParams:
     """prepare → data/tokens."""
 
@@ -89,6 +107,7 @@ class PrepareParams:
     test_share: float = ranged(0.2, 0.01, 0.9, "share of rows held out, where the source has no test split")
     label_token: bool = described(True, "append the class label as a token")
     limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")
+    table: TableParams = field(default_factory=TableParams)
 
 
 @dataclass
@@ -125,9 +144,10 @@ class NetworkParams:
     mlp_ratio: float = ranged(2.0, 0.5, 8.0, "hidden width of the MLP / width")
     order: str = chosen(
         "categorical_first",
-        ("categorical_first", "one_pass"),
-        "categories first and the rest given them (chain rule), or every target in one pass",
+        ("categorical_first", "one_pass", "one_by_one"),
+        "categories first and the rest given them (chain rule), every target in one pass, or one after the other",
     )
+    dropout: float = ranged(0.0, 0.0, 0.9, "share of the generator's MLP activations dropped in training")
     noise_width: int = ranged(32, 1, 4096, "global noise dimensions; each target token gets its own of the same width")
 
 
@@ -157,7 +177,9 @@ class TrainParams:
     straight_through: bool = described(False, "adversarial gradients pass the draw of categories")
     lr: float = ranged(1e-3, 0.0, 1.0, "Adam step size of the discriminator")
     generator_lr: float = ranged(1e-3, 0.0, 1.0, "Adam step size of the generator")
-    beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay; the first is 0")
+    beta1: float = ranged(0.0, 0.0, 0.999, "Adam first-moment decay; 0 suits adversarial losses, 0.9 likelihood alone")
+    beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay")
+    weight_decay: float = ranged(0.0, 0.0, 10.0, "decoupled weight decay of Adam, times the step size")
     warmup_steps: int = ranged(100, 0, 10**7, "linear warm-up")
     decay_start: float = ranged(0.5, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
     clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")

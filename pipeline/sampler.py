@@ -4,6 +4,7 @@
     rows = s.sample(64, seed=0)                                 # joint
     draws = s.complete(rows, observed=mask, draws=8, seed=0)    # conditional: (8, N, C)
     part = s.complete(rows, observed=none, targets=some)        # marginal: cells outside are NaN
+    best = s.expect(rows, observed=mask)                        # (N, C): means and most probable categories
 
 Shapes: N rows, C columns, L tokens, F features, K draws.
 """
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.metrics import most_frequent
 from pipeline.model_files import load_state, read_network, save_network
 from pipeline.networks import Generator
 from pipeline.params import NetworkParams
@@ -99,6 +101,31 @@ class Sampler:
         hidden = ~observed & (role == HIDDEN)[:, self.schema.token_of_column]
         return np.where(hidden, np.float32(np.nan), out)
 
+    def expect(
+        self, rows: np.ndarray, observed: np.ndarray | None = None, draws: int = 10, seed: int = 0
+    ) -> np.ndarray:
+        """(N, C) float32 best guess of every cell not observed: the mean of a number, the most probable category.
+
+        A generator of order one_by_one gives them exactly, in one pass without a draw; any other averages `draws`
+        draws from `seed`. rows, observed: as in `complete`. Raises as `complete` does.
+        """
+        if self.generator.order != "one_by_one":
+            drawn = self.complete(rows, observed, draws, seed)
+            out = drawn.mean(0)
+            for i in self.schema.tokens_of("categorical"):
+                column = self.schema.tokens[i].columns[0]
+                out[:, column] = most_frequent(drawn[..., column].astype(np.int64))
+            return np.where(np.isnan(rows) if observed is None else ~observed, out, rows)
+        rows = self.schema.check_rows(rows).astype(np.float32)
+        observed = ~np.isnan(rows) if observed is None else _checked_mask(observed, rows, "observed")
+        role = self._roles(observed, ~observed)
+        features = torch.from_numpy(self.schema.encode(np.where(observed, rows, np.nan)))
+        out = rows.copy()
+        for start in range(0, len(rows), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            out[part] = self._means(features[part], torch.from_numpy(role[part]))
+        return np.where(observed, rows, out)
+
     # -- inside --------------------------------------------------------------------------------------
     def _roles(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
         source = self.schema.observed_tokens(observed)
@@ -112,7 +139,40 @@ class Sampler:
         """(n, F) features with every target drawn; a category is read off as the largest of its features."""
         if not bool((role == TARGET).any()):
             return features
+        if self.generator.order == "one_by_one":
+            return self._draw_one_by_one(features, role, noise)
         return self.generator(features, role, noise).features
+
+    def _draw_one_by_one(self, features: Tensor, role: Tensor, noise: torch.Generator) -> Tensor:
+        """(n, F) features with the targets of each row drawn in an order of its own, each given those before it."""
+        features, role = features.clone(), role.clone()
+        key = torch.rand(role.shape, generator=noise, device=role.device)
+        while True:
+            left = (role == TARGET).any(1).nonzero()[:, 0]
+            if not len(left):
+                return features
+            some_features, some_role = features[left], role[left]
+            drawn = self.generator(some_features, some_role, noise).features
+            next_token = torch.where(some_role == TARGET, key[left], 2.0).argmin(1, keepdim=True)
+            new = self.generator.token_of_feature[None] == next_token
+            features[left] = torch.where(new, drawn, some_features)
+            role[left] = some_role.scatter(1, next_token, SOURCE)
+
+    @torch.inference_mode()
+    def _means(self, features: Tensor, role: Tensor) -> np.ndarray:
+        """(n, C) mean of each binned number and most probable category; meaningful at targets."""
+        device = self.generator.token_of_feature.device
+        logits = self.generator.logits(features.to(device), role.to(device))
+        probability = self.generator.probabilities(logits).double().cpu().numpy()
+        out = np.zeros((len(features), len(self.schema.columns)), np.float32)
+        for i, token in enumerate(self.schema.tokens):
+            own = probability[:, self.schema.offsets[i] : self.schema.offsets[i + 1]]
+            if token.binned:
+                middle = (np.asarray(token.edges[:-1]) + np.asarray(token.edges[1:])) / 2
+                out[:, token.columns[0]] = own @ middle
+            else:
+                out[:, token.columns[0]] = own.argmax(1)
+        return out
 
 
 def _checked_mask(mask: np.ndarray, rows: np.ndarray, name: str) -> np.ndarray:

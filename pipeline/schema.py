@@ -6,7 +6,11 @@ Three layouts of the same sample, N rows each:
            a category code 0…K−1, a number); NaN marks a missing cell.
 * tokens   L per row: a token owns some columns (an image patch its pixels, a label its one code).
 * features (N, F) float32: what networks read. Token i owns features [offset_i, offset_i + width_i):
-           patches scaled to [−1, 1], numbers standardised, categories one-hot.
+           patches scaled to [−1, 1], numbers standardised or binned, categories one-hot.
+
+A binned number is read as how far it has come through its bins: 1 for each bin below it, the share of its own bin
+that lies below it, 0 for each bin above (the piecewise-linear encoding of 2203.05556). It is drawn as a bin and a
+uniform place inside: a density with any number of modes. A bin of width 0 is an atom, a value drawn exactly.
 
 Shapes: N rows, C columns, L tokens, F features.
 """
@@ -30,9 +34,11 @@ class Token:
     name: unique in its schema. modality: one of MODALITIES.
     group: tokens of one group share their embedding and output weights (all patches of an image).
     columns: indices of the row columns it owns, in feature order.
-    width: number of features (patch, numeric: len(columns); categorical: number of categories).
+    width: number of features (patch, numeric: len(columns); categorical: number of categories; binned: of bins).
     position: (row, column) on the group's grid; (0, i) where there is no grid.
-    center, scale: feature = (value − center) / scale; unused for categories.
+    center, scale: feature = (value − center) / scale; the unit of errors where binned, unused for categories.
+    edges: width + 1 bin edges of a binned number, not decreasing, in the source's units; else empty.
+    mass: share of the training values in each bin or category; what has none is never drawn. Empty: not known.
     """
 
     name: str
@@ -43,19 +49,45 @@ class Token:
     position: tuple[int, int] = (0, 0)
     center: float = 0.0
     scale: float = 1.0
+    edges: tuple[float, ...] = ()
+    mass: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"Token {self.name!r}: 'modality' must be one of {MODALITIES}. Got {self.modality!r}.")
         if self.modality == "categorical" and len(self.columns) != 1:
             raise ValueError(f"Token {self.name!r}: a categorical token owns one column. Got {len(self.columns)}.")
-        if self.modality != "categorical" and self.width != len(self.columns):
+        if self.edges:
+            self._check_edges()
+        elif self.modality != "categorical" and self.width != len(self.columns):
             raise ValueError(
                 f"Token {self.name!r}: 'width' must equal its number of columns ({len(self.columns)}). Got {self.width}."
             )
         if self.width < 1 or not self.scale > 0:
             raise ValueError(
                 f"Token {self.name!r}: 'width' must be ≥ 1 and 'scale' > 0. Got {self.width}, {self.scale}."
+            )
+        if self.mass and (len(self.mass) != self.width or min(self.mass) < 0 or not sum(self.mass) > 0):
+            raise ValueError(f"Token {self.name!r}: 'mass' must hold {self.width} shares ≥ 0, not all 0.")
+
+    @property
+    def binned(self) -> bool:
+        """Whether it is a number read and drawn through bins."""
+        return bool(self.edges)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its `width` features are choices with probabilities: categories or bins."""
+        return self.modality == "categorical" or self.binned
+
+    def _check_edges(self) -> None:
+        edges = np.asarray(self.edges)
+        if self.modality != "numeric" or len(self.columns) != 1:
+            raise ValueError(f"Token {self.name!r}: 'edges' need a numeric token of one column.")
+        if len(edges) != self.width + 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+            raise ValueError(
+                f"Token {self.name!r}: 'edges' must be {self.width + 1} finite numbers that do not decrease. "
+                f"Got {len(edges)}."
             )
 
 
@@ -68,6 +100,12 @@ class Group:
     width: int
     tokens: tuple[int, ...]
     features: slice
+    binned: bool = False
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its features are choices with probabilities: categories or bins."""
+        return self.modality == "categorical" or self.binned
 
 
 @dataclass(frozen=True)
@@ -78,6 +116,7 @@ class Schema:
     image, row-major; else None. patch_size_px: edge of a patch. label: name of the token that
     names the class, or "". categories: token name → the words behind its codes.
     columns: one name per row column. kinds: column name → the dtype a user's table had.
+    origins: column name → what was subtracted before the value became a float32 (dates, large numbers).
     """
 
     tokens: tuple[Token, ...]
@@ -87,6 +126,7 @@ class Schema:
     label: str = ""
     categories: dict[str, list[str]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         owned = sorted(c for t in self.tokens for c in t.columns)
@@ -130,7 +170,7 @@ class Schema:
         runs: list[list[int]] = []
         for i, t in enumerate(self.tokens):
             previous = self.tokens[runs[-1][-1]] if runs else None
-            if previous and (previous.group, previous.modality, previous.width) == (t.group, t.modality, t.width):
+            if previous and _weights_of(previous) == _weights_of(t):
                 runs[-1].append(i)
             else:
                 runs.append([i])
@@ -141,6 +181,7 @@ class Schema:
                 self.tokens[r[0]].width,
                 tuple(r),
                 slice(int(self.offsets[r[0]]), int(self.offsets[r[-1] + 1])),
+                self.tokens[r[0]].binned,
             )
             for r in runs
         )
@@ -166,7 +207,7 @@ class Schema:
     def _continuous(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         cols, feats, center, scale = [], [], [], []
         for i, t in enumerate(self.tokens):
-            if t.modality != "categorical":
+            if not t.discrete:
                 cols += list(t.columns)
                 feats += range(int(self.offsets[i]), int(self.offsets[i + 1]))
                 center += [t.center] * t.width
@@ -177,6 +218,10 @@ class Schema:
             np.array(center, np.float32),
             np.array(scale, np.float32),
         )
+
+    @cached_property
+    def _binned(self) -> tuple[int, ...]:
+        return tuple(i for i, t in enumerate(self.tokens) if t.binned)
 
     def check_rows(self, rows: np.ndarray) -> np.ndarray:
         """`rows` as (N, C), any real dtype. Raises ValueError naming shape and category faults."""
@@ -215,6 +260,10 @@ class Schema:
             codes = rows[:, self.tokens[i].columns[0]].astype(np.float32)
             known = np.flatnonzero(~np.isnan(codes))
             out[known, self.offsets[i] + codes[known].astype(np.int64)] = 1.0
+        for i in self._binned:
+            out[:, self.offsets[i] : self.offsets[i + 1]] = encode_bins(
+                rows[:, self.tokens[i].columns[0]], np.asarray(self.tokens[i].edges)
+            )
         np.nan_to_num(out, copy=False)
         return out
 
@@ -228,6 +277,9 @@ class Schema:
         for i, t in enumerate(self.tokens):
             if t.modality == "categorical":
                 out[:, t.columns[0]] = features[:, self.offsets[i] : self.offsets[i + 1]].argmax(1)
+            elif t.binned:
+                place = features[:, self.offsets[i] : self.offsets[i + 1]].sum(1, dtype=np.float64)
+                out[:, t.columns[0]] = np.interp(place, np.arange(t.width + 1), t.edges)
             elif t.modality == "patch":
                 c = list(t.columns)
                 out[:, c] = out[:, c].clip(t.center - t.scale, t.center + t.scale)
@@ -273,7 +325,7 @@ class Schema:
         try:
             raw = json.loads(text)
             tokens = tuple(
-                Token(**{**t, "columns": tuple(t["columns"]), "position": tuple(t["position"])}) for t in raw["tokens"]
+                Token(**{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()}) for t in raw["tokens"]
             )
             return Schema(
                 tokens=tokens,
@@ -283,6 +335,7 @@ class Schema:
                 label=raw["label"],
                 categories=raw["categories"],
                 kinds=raw["kinds"],
+                origins=raw.get("origins", {}),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(f"Not a schema: {error!r}.") from error
@@ -290,6 +343,26 @@ class Schema:
     @staticmethod
     def load(path: Path) -> Schema:
         return Schema.from_json(Path(path).read_text(encoding="utf8"))
+
+
+def _weights_of(token: Token) -> tuple[str, str, int, bool]:
+    return token.group, token.modality, token.width, token.binned
+
+
+def encode_bins(values: np.ndarray, edges: np.ndarray, margin: float = 1e-3) -> np.ndarray:
+    """(N, K) float32 of (N,) values among (K + 1,) bin edges: 1 below the value's bin, its place inside, 0 above.
+
+    The place is kept `margin` away from 0 and 1, so that the sum of the row tells the bin; an atom sits at 0.5.
+    Values beyond the edges count as the nearest edge; NaN gives a row of NaN.
+    """
+    values = np.asarray(values, np.float64)
+    first, after = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
+    bins = np.where(after > first, first, first - 1).clip(0, len(edges) - 2)
+    low, high = edges[bins], edges[bins + 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inside = np.where(high > low, (values - low) / (high - low), np.where(np.isnan(values), np.nan, 0.5))
+    place = bins + inside.clip(margin, 1 - margin)
+    return (place[:, None] - np.arange(len(edges) - 1)).clip(0, 1).astype(np.float32)
 
 
 def image_label_schema(

@@ -14,7 +14,9 @@ Shapes: B rows of this process, L tokens, F features.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +26,8 @@ from pipeline.batches import Batch
 from pipeline.flat import FlatParameters
 from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 from pipeline.networks import Discriminator, Generator
-from pipeline.params import TrainParams
+from pipeline.params import Params, TrainParams
+from pipeline.schema import Schema
 
 Losses = dict[str, Tensor]
 
@@ -57,8 +60,8 @@ class TrainingStep:
         self.flat_g, self.flat_d = FlatParameters(generator), FlatParameters(discriminator)
         self.flat_average = FlatParameters(average)
         self.flat_average.require_gradients(False)
-        self.adam_g = self.flat_g.adam(params.lr, params.beta2)
-        self.adam_d = self.flat_d.adam(params.lr, params.beta2)
+        self.adam_g = self.flat_g.adam(params.lr, params.beta2, params.beta1, params.weight_decay)
+        self.adam_d = self.flat_d.adam(params.lr, params.beta2, params.beta1)
         generator.straight_through = params.straight_through or params.likelihood_weight == 0
         self.autocast = autocast
         self.non_finite = 0
@@ -90,6 +93,10 @@ class TrainingStep:
     # -- the two turns --------------------------------------------------------------------------
     def _generate(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """(raw outputs, generated rows, generated rows of the other task or None), each (B, F) float32."""
+        if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
+            with self._autocast(batch.features.device):
+                raw = self.generator.logits(batch.features, batch.role, batch.rank).float()
+            return raw, raw, None
         with self._autocast(batch.features.device):
             drawn = self.generator(batch.features, batch.role, noise, batch.rank)
             other = None
@@ -213,3 +220,32 @@ def learning_rate_factor(params: TrainParams, step: int) -> float:
     start = params.decay_start * params.steps
     left = (params.steps - step) / max(1.0, params.steps - start) if step > start else 1.0
     return warm * left
+
+
+def build_step(
+    params: Params,
+    schema: Schema,
+    device: torch.device,
+    seed: int,
+    *,
+    reduce: Callable[[Tensor], None] = lambda gradient: None,
+) -> TrainingStep:
+    """A fresh TrainingStep; equal seeds give equal weights in every process."""
+    train = params.train
+    torch.manual_seed(seed)
+    generator = Generator(schema, params.network, train.attention_backend).to(device)
+    discriminator = Discriminator(
+        schema,
+        params.network,
+        patch_logit=train.patch_logit,
+        minibatch_group=train.minibatch_group,
+        attention_backend=train.attention_backend,
+    ).to(device)
+    autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
+    average = deepcopy(generator)
+    return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=reduce)
+
+
+def noise_seed(seed: int, step: int, process: int) -> int:
+    """63-bit seed of one step in one process."""
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)

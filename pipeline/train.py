@@ -24,14 +24,13 @@ from pipeline.batches import BatchReader
 from pipeline.checkpoint import Checkpoints, run_key
 from pipeline.files import write_json
 from pipeline.model_files import save_network
-from pipeline.networks import Discriminator, Generator
 from pipeline.params import Params, TrainParams, merge_params, to_dict
 from pipeline.paths import Paths
 from pipeline.pictures import save_progress_grid
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.stage import run_stage
-from pipeline.step import TrainingStep
+from pipeline.step import TrainingStep, build_step, noise_seed
 from pipeline.training_log import TrainingLog
 
 CODE = ("train", "step", "losses", "networks", "batches", "flat", "schema")
@@ -67,7 +66,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
     seed = params.seed + params.train.seed_offset
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
-    state = build_step(params, schema, device, world, seed)
+    state = build_step(params, schema, device, seed, reduce=world.average)
     checkpoints = Checkpoints(where.checkpoints / _key(params, where))
     first_step = checkpoints.restore(state)
     world.barrier()
@@ -79,7 +78,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         )  # fmt: skip
         for step in progress:
             batch = reader(step).to(device)
-            losses, statistics = state(batch, step, _noise_seed(seed, step, world.process))
+            losses, statistics = state(batch, step, noise_seed(seed, step, world.process))
             done = step + 1
             log.collect(losses)
             if world.is_first and (done % train.log_interval == 0 or done == train.steps):
@@ -94,25 +93,6 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         _save_metrics(params, where, first_step, time.perf_counter() - started, log.last, world)
         checkpoints.clear()
     world.barrier()
-
-
-def build_step(
-    params: Params, schema: Schema, device: torch.device, world: distributed.World, seed: int
-) -> TrainingStep:
-    """A fresh TrainingStep; equal seeds give equal weights in every process."""
-    train = params.train
-    torch.manual_seed(seed)
-    generator = Generator(schema, params.network, train.attention_backend).to(device)
-    discriminator = Discriminator(
-        schema,
-        params.network,
-        patch_logit=train.patch_logit,
-        minibatch_group=train.minibatch_group,
-        attention_backend=train.attention_backend,
-    ).to(device)
-    autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
-    average = deepcopy(generator)
-    return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=world.average)
 
 
 def _reader(params: Params, where: Paths, schema: Schema, world: distributed.World, seed: int) -> BatchReader:
@@ -130,11 +110,6 @@ def _reader(params: Params, where: Paths, schema: Schema, world: distributed.Wor
         params.train.minibatch_group,
         pairs=params.train.communication_weight > 0,
     )
-
-
-def _noise_seed(seed: int, step: int, process: int) -> int:
-    """63-bit seed of one step in one process."""
-    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _device(train: TrainParams) -> torch.device:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.datasets import digits, idx
+from pipeline.datasets import digits, idx, table
 from pipeline.datasets.source import RawData, RemoteFile, Source
 from pipeline.params import ParamsError
 
-SOURCES = {s.name: s for s in (digits.SOURCE, idx.MNIST, idx.FASHION_MNIST)}
+SOURCES = {s.name: s for s in (digits.SOURCE, idx.MNIST, idx.FASHION_MNIST, table.SOURCE)}
 
 __all__ = ["SOURCES", "RawData", "RemoteFile", "Source", "get_source"]
 

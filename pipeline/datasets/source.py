@@ -35,14 +35,19 @@ class RawData:
 class Source:
     """One dataset. files: what fetch downloads. load(raw folder, params): reads it.
 
-    default_patch_size_px: used where prepare.patch_size_px is 0.
+    default_patch_size_px: used where prepare.patch_size_px is 0. reads_path: fetch copies dataset.path to data/raw.
     """
 
     name: str
     load: Callable[[Path, Params], RawData]
     files: tuple[RemoteFile, ...] = ()
     default_patch_size_px: int = 1
+    reads_path: bool = False
 
     def patch_size_px(self, params: Params) -> int:
         """Edge of a patch: the parameter, or the source's own default where it is 0."""
         return params.prepare.patch_size_px or self.default_patch_size_px
+
+    def user_file(self, raw: Path, params: Params) -> Path:
+        """Where fetch has put the file or folder that dataset.path names."""
+        return raw / Path(params.dataset.path).name
