@@ -175,6 +175,7 @@ def _joint(data: Data, params: Params, reader: ImageReader | None, folder: Path)
         names = [str(n) for n in schema.categories[schema.label]]
         shares = [class_shares(seen, len(names)), evaluation_pictures.class_shares_of(schema, data.train)]
         lines = [{"class": n, "samples": a, "real": b} for n, a, b in zip(names, *shares, strict=True)]
+        scores["min_class_share_real"] = shares[1].min()
         write_text(folder / "class_shares.csv", csv_text(["class", "samples", "real"], lines))
         groups = {"seen in joint samples": shares[0], "real": shares[1]}
         write_bytes(folder / "class_shares.png", charts.png(charts.bars(names, groups, "share of the rows")))

@@ -73,7 +73,7 @@ class Table:
             for method, name in METHODS.items():
                 points = [(s, self.values[t].get(method, {}).get(score)) for t, s in shares.items()]
                 points = [p for p in points if p[1] is not None]
-                if points and not (score == "diversity" and not any(p[1] for p in points)):
+                if points:
                     panel[name] = tuple(zip(*points, strict=True))
             if panel:
                 out[title] = panel

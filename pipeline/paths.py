@@ -60,6 +60,11 @@ class Paths:
         return self.data / "checkpoints"
 
     @property
+    def times(self) -> Path:
+        """<stage>.json: wall time of the stage's last run here. Outside every DVC out, like the checkpoints."""
+        return self.checkpoints / "times"
+
+    @property
     def metrics(self) -> Path:
         """<stage>.json: flat, numbers only."""
         return self.data / "metrics"

@@ -123,7 +123,7 @@ def completion_scores(draws: np.ndarray, task: Task, schema: Schema, reader: Ima
 
     accuracy: share of completed images in which the classifier sees the true label; label_accuracy: of drawn labels
     that are true; label_mode_accuracy: of the most frequent draws that are true. Over unobserved measured cells with
-    a known value: rmse of the mean of the draws; diversity between draws (0 for a single one); energy_score (tables).
+    a known value: rmse of the mean of the draws; diversity between draws (K ≥ 2); energy_score (tables).
     """
     known = ~np.isnan(task.rows)
     weight = ~task.observed & known & measured_columns(schema)
@@ -131,7 +131,8 @@ def completion_scores(draws: np.ndarray, task: Task, schema: Schema, reader: Ima
     if weight.any():
         scaled, truth = scaled_cells(schema, draws), np.nan_to_num(scaled_cells(schema, task.rows[None])[0])
         out["rmse"] = metrics.root_mean_square(scaled.mean(0), truth, weight)
-        out["diversity"] = metrics.pairwise_distance_of_draws(scaled, weight) if len(draws) > 1 else 0.0
+        if len(draws) > 1:
+            out["diversity"] = metrics.pairwise_distance_of_draws(scaled, weight)
         if schema.image is None:
             out["energy_score"] = metrics.energy_score(scaled, truth, weight)
     codes = token_codes(schema, task.rows)

@@ -11,9 +11,12 @@ import fcntl
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
+from pipeline.files import write_json
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.paths import Paths, paths
 
@@ -23,12 +26,18 @@ _PR_SET_PDEATHSIG = 1
 
 def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
     """Runs `run(params, paths)` as the stage `name` and exits: 0, 2 for bad parameters, 1 for bad input or a full
-    disk, 130 for Ctrl-C. Command-line arguments are dotted overrides, e.g. `train.steps=100`."""
+    disk, 130 for Ctrl-C. Command-line arguments are dotted overrides, e.g. `train.steps=100`.
+
+    A stage that ends well leaves its wall time beside the checkpoints, for the report."""
     die_with_parent()
+    started = time.perf_counter()
     try:
         params = load_params(overrides=sys.argv[1:])
-        with stage_lock(name, paths()):
-            run(params, paths())
+        where = paths()
+        with stage_lock(name, where):
+            run(params, where)
+        ended = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        write_json(where.times / f"{name}.json", {"wall_s": round(time.perf_counter() - started, 2), "ended": ended})
     except ParamsError as error:
         _end(f"{name}: {error}", BAD_PARAMETERS)
     except (ValueError, OSError, RuntimeError) as error:

@@ -27,7 +27,7 @@ def main() -> None:
     path = ROOT / "dvc.yaml"
     document = yaml.load(path)
     for name, stage in document["stages"].items():
-        data = [d for d in stage["deps"] if not str(d).startswith(("pipeline/", "kernels/"))]
+        data = [d for d in stage["deps"] if not str(d).startswith("kernels/") and not str(d).endswith(".py")]
         stage["deps"] = code_dependencies(name) + data
     with open(path, "w", encoding="utf8") as stream:
         yaml.dump(document, stream)
