@@ -12,7 +12,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline import report_parts as parts
+from pipeline import report_parts
 from pipeline.files import replaced_folder, write_text
 from pipeline.machine import hardware, source_state, versions
 from pipeline.params import Params
@@ -32,30 +32,30 @@ def run(params: Params, where: Paths) -> None:
 
 def content(params: Params, where: Paths) -> dict[str, Any]:
     """The variables of the template."""
-    metrics = parts.metrics_of(where)
+    metrics = report_parts.metrics_of(where)
     summary_file = where.tokens / "summary.json"
-    evaluated = parts.pictures(where.plots / "evaluate")
+    evaluated = report_parts.pictures(where.plots / "evaluate")
     merged = metrics.get("evaluate", {}) | metrics.get("simulate", {})
     return {
         "title": params.report.title,
         "dataset": params.dataset.name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "source": source_state(where.root),
-        "missing": parts.missing_stages(where),
-        "tiles": parts.tiles(merged),
+        "missing": report_parts.missing_stages(where),
+        "tiles": report_parts.tiles(merged),
         "samples": [p for name, p in evaluated.items() if name in SAMPLES],
         "score_charts": [p for name, p in evaluated.items() if name not in SAMPLES],
-        "joint_table": parts.joint_table(metrics.get("evaluate", {})),
-        "task_table": parts.task_table(where),
-        "curves": parts.training_curves(where),
-        "progress": parts.progress(where),
+        "joint_table": report_parts.joint_table(metrics.get("evaluate", {})),
+        "task_table": report_parts.task_table(where),
+        "curves": report_parts.training_curves(where),
+        "progress": report_parts.progress(where),
         "train": metrics.get("train", {}),
-        "tasks": list(parts.pictures(where.plots / "tasks", paper=True).values()),
-        "simulations": list(parts.pictures(where.plots / "simulate", paper=True).values()),
+        "tasks": list(report_parts.pictures(where.plots / "tasks", paper=True).values()),
+        "simulations": list(report_parts.pictures(where.plots / "simulate", paper=True).values()),
         "metrics": metrics,
-        "parameters": parts.parameters(params),
+        "parameters": report_parts.parameters(params),
         "summary": json.loads(summary_file.read_text("utf8")) if summary_file.is_file() else {},
-        "times": parts.wall_times(where),
+        "times": report_parts.wall_times(where),
         "hardware": hardware(),
         "versions": versions(),
     }
@@ -64,13 +64,13 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(parts.TEMPLATES),
+        loader=jinja2.FileSystemLoader(report_parts.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = parts.number
+    environment.filters["number"] = report_parts.number
     return environment.get_template("report.html").render(variables)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import csv
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ class Picture:
     wide: takes the whole width."""
 
     title: str
-    text: str
+    caption: str
     alt: str
     uri: str
     paper: bool = False
@@ -246,8 +245,8 @@ def data_uri(payload: bytes, suffix: str) -> str:
 def pictures(folder: Path, paper: bool = False) -> dict[str, Picture]:
     """File name → picture, of every PNG, GIF and SVG of a plots folder.
 
-    Captions come from the folder's captions.json ({file: title or {title, text, alt, wide}}), else from the table among the
-    templates, else from the file's name.
+    Captions come from the folder's captions.json ({file: {title, caption, alt, wide, order}}, all but the title
+    optional), else from the table among the templates, else from the file's name. Pictures with a caption come first.
     """
     known = {
         key.split("/", 1)[1]: value
@@ -257,24 +256,16 @@ def pictures(folder: Path, paper: bool = False) -> dict[str, Picture]:
     own = folder / "captions.json"
     if own.is_file():
         known |= json.loads(own.read_text("utf8"))
+    order = {name: value.get("order", k) for k, (name, value) in enumerate(known.items())}
+    found = [p for p in folder.iterdir() if p.suffix in MIME and p.name[0] != "."] if folder.is_dir() else []
     out = {}
-    for path in _in_order(folder, known):
-        caption = known.get(path.name, path.stem.replace("_", " ").replace("-", " "))
-        caption = {"title": caption} if isinstance(caption, str) else caption
-        title = caption.get("title", path.stem)
+    for path in sorted(found, key=lambda p: (order.get(p.name, len(order)), p.name)):
+        said = known.get(path.name, {"title": path.stem.replace("_", " ").replace("-", " ")})
+        title, caption = said["title"], said.get("caption", "")
+        alt = said.get("alt") or (f"{title}. {caption}" if caption else title)
         uri = data_uri(path.read_bytes(), path.suffix)
-        wide = bool(caption.get("wide", False))
-        out[path.name] = Picture(title, caption.get("text", ""), caption.get("alt", title), uri, paper, wide)
+        out[path.name] = Picture(title, caption, alt, uri, paper, bool(said.get("wide", False)))
     return out
-
-
-def _in_order(folder: Path, known: Iterable[str]) -> list[Path]:
-    """Pictures of the folder: those with a caption in the order of the captions, then the others by name."""
-    if not folder.is_dir():
-        return []
-    order = {name: k for k, name in enumerate(known)}
-    found = [p for p in folder.iterdir() if p.suffix in MIME and not p.name.startswith(".")]
-    return sorted(found, key=lambda p: (order.get(p.name, len(order)), p.name))
 
 
 def progress(where: Paths) -> list[Picture]:
