@@ -217,23 +217,24 @@ def wall_times(where: Paths) -> list[tuple[str, str, str]]:
 
 def parameters(params: Params) -> list[tuple[str, list[dict[str, Any]]]]:
     """(group, lines of name, value, meaning and whether it differs from the default), in the order of params.yaml."""
-    default, groups = Params(), []
-    loose = [_line(f, params, default) for f in fields(params) if not is_dataclass(getattr(params, f.name))]
-    for f in fields(params):
-        group = getattr(params, f.name)
-        if is_dataclass(group):
-            groups.append((f.name, [_line(g, group, getattr(default, f.name)) for g in fields(group)]))
-    return [("everywhere", loose), *groups]
+    default = Params()
+    names = [f.name for f in fields(params)]
+    groups = [name for name in names if is_dataclass(getattr(params, name))]
+    loose = [line for line in _lines(params, default) if line["name"] in set(names) - set(groups)]
+    return [("everywhere", loose), *((g, _lines(getattr(params, g), getattr(default, g))) for g in groups)]
 
 
-def _line(field: Any, group: Any, default: Any) -> dict[str, Any]:
-    value = getattr(group, field.name)
-    return {
-        "name": field.name,
-        "value": ", ".join(f"{k} {v:g}" for k, v in value.items()) if isinstance(value, dict) else str(value),
-        "what": field.metadata.get("what", ""),
-        "changed": value != getattr(default, field.name),
-    }
+def _lines(group: Any, default: Any, prefix: str = "") -> list[dict[str, Any]]:
+    out = []
+    for f in fields(group):
+        value, usual = getattr(group, f.name), getattr(default, f.name)
+        if is_dataclass(value):
+            out += _lines(value, usual, f"{prefix}{f.name}.")
+            continue
+        text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
+        what = f.metadata.get("what", "")
+        out.append({"name": prefix + f.name, "value": text, "what": what, "changed": value != usual})
+    return out
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 Missing cells are left out of every score: a column's distance is over its known values, a correlation over the rows
 that know both. Completions of tables are scored by `pipeline.scores.completion_scores`.
 
-Shapes: N rows, C columns, F features.
+Shapes: N rows, C columns, F numbers and categories.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline import metrics
 from pipeline.schema import Schema
 
-CORRELATED_FEATURES = 300  # correlations of wider rows (texts) are not compared
+CORRELATED = 500  # numbers and categories, at most: the correlations of wider rows (texts) are not compared
 
 
 def column_distances(
@@ -48,26 +48,36 @@ def _known(values: np.ndarray) -> np.ndarray:
     return values[~np.isnan(values)]
 
 
-def correlations(rows: np.ndarray, schema: Schema) -> np.ndarray:
-    """(F, F) correlations between features (numbers, and one indicator a category); 0 where a feature is constant."""
-    rows = np.asarray(rows, np.float32)
-    features = schema.encode(rows).astype(np.float64)
-    features[schema.missing(rows)[:, schema.token_of_feature]] = np.nan
-    return pd.DataFrame(features).corr(min_periods=2).fillna(0.0).to_numpy()
+def indicators(rows: np.ndarray, schema: Schema) -> tuple[np.ndarray, np.ndarray]:
+    """((N, F) float64: numbers as they are and one 0/1 column a category, NaN where missing; (F,) token of each)."""
+    out, owner = [], []
+    for i, token in enumerate(schema.tokens):
+        values = np.asarray(rows, np.float64)[:, list(token.columns)]
+        if token.modality == "categorical":
+            values = np.where(np.isnan(values), np.nan, values == np.arange(token.width))
+        out.append(values)
+        owner += [i] * values.shape[1]
+    return np.concatenate(out, 1), np.array(owner)
 
 
 def correlation_distance(rows: np.ndarray, reference: np.ndarray, schema: Schema) -> float:
-    """Mean absolute difference between the correlations of features of different tokens; 0…2."""
-    between = schema.token_of_feature[:, None] != schema.token_of_feature[None]
-    difference = np.abs(correlations(rows, schema) - correlations(reference, schema))
-    return float(difference[between].mean()) if between.any() else 0.0
+    """Mean absolute difference, 0…2, between the correlations of `indicators` of different tokens.
+
+    A constant one correlates with nothing: 0.
+    """
+    (ours, owner), (theirs, _) = indicators(rows, schema), indicators(reference, schema)
+    between = owner[:, None] != owner[None]
+    if not between.any():
+        return 0.0
+    a, b = (pd.DataFrame(x).corr(min_periods=2).fillna(0.0).to_numpy() for x in (ours, theirs))
+    return float(np.abs(a - b)[between].mean())
 
 
 def table_scores(rows: np.ndarray, reference: np.ndarray, schema: Schema) -> dict[str, float]:
     """Scores of rows (N, C) against reference rows: those of the following that the table's columns allow.
 
     wasserstein_mean, wasserstein_max: over numeric columns. category_distance: mean total variation over categories.
-    correlation_distance: see the function; absent beyond CORRELATED_FEATURES features.
+    correlation_distance: see the function; absent for rows of more than CORRELATED numbers and categories.
     """
     out = {}
     numbers = list(column_distances(rows, reference, schema, ("numeric",)).values())
@@ -76,6 +86,6 @@ def table_scores(rows: np.ndarray, reference: np.ndarray, schema: Schema) -> dic
     shares = category_distance(rows, reference, schema)
     if shares is not None:
         out["category_distance"] = shares
-    if schema.n_features <= CORRELATED_FEATURES:
+    if sum(t.width if t.modality == "categorical" else len(t.columns) for t in schema.tokens) <= CORRELATED:
         out["correlation_distance"] = correlation_distance(rows, reference, schema)
     return out
