@@ -264,6 +264,25 @@ class ReportParams:
 
 
 @dataclass
+class ReproduceParams:
+    """flows/reproduce.py: how stages are run; no result depends on it."""
+
+    fetch_retries: int = ranged(3, 0, 100, "further tries of the stage that needs a network")
+    fetch_retry_delay_s: float = ranged(10.0, 0.0, 3600.0, "seconds before the first of them; doubles each time")
+    stage_timeout_s: float = ranged(86400.0, 0.1, 1e7, "seconds after which a stage is ended and fails")
+    busy_wait_s: float = ranged(3600.0, 0.0, 1e7, "seconds to wait for another DVC process in the same folder")
+
+
+@dataclass
+class RetrainParams:
+    """flows/retrain.py: the gate a new model passes before it is promoted."""
+
+    metric: str = described("fid", "key of data/metrics/evaluate.json that decides")
+    direction: str = chosen("lower", ("lower", "higher"), "which way is better")
+    tolerance: float = ranged(0.05, 0.0, 10.0, "how much worse a new model may be, share of the promoted one's value")
+
+
+@dataclass
 class Params:
     """All groups, plus the seed every random stream is derived from."""
 
@@ -278,6 +297,8 @@ class Params:
     evaluate: EvaluateParams = field(default_factory=EvaluateParams)
     simulate: SimulateParams = field(default_factory=SimulateParams)
     report: ReportParams = field(default_factory=ReportParams)
+    reproduce: ReproduceParams = field(default_factory=ReproduceParams)
+    retrain: RetrainParams = field(default_factory=RetrainParams)
 
 
 def load_params(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Params:

@@ -1,0 +1,109 @@
+"""DVC as the flows see it: its stages in order, what is stale, one stage run in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from flows.process import stream
+
+_BUSY_WAIT_S = 2.0
+_IN_PROCESS = threading.Lock()  # DVC's Repo objects are not made for threads
+
+
+class StageFailed(RuntimeError):
+    """A DVC stage ended with an error; the message is the stage's own last word."""
+
+
+@dataclass
+class Output:
+    """Lines of a dvc process, passed on to `log` and kept to explain a failure."""
+
+    log: Callable[[str], object]
+    lines: list[str] = field(default_factory=list)
+
+    def __call__(self, line: str) -> None:
+        self.log(line)
+        self.lines = [*self.lines[-99:], line]
+
+    @property
+    def is_busy(self) -> bool:
+        """True when another DVC process holds what this one needs."""
+        return any("is busy" in line or "Unable to acquire lock" in line for line in self.lines)
+
+    def reason(self, stage: str) -> str:
+        """The stage's own message (`<stage>: …`), else DVC's error, else the last line."""
+        for start in (f"{stage}: ", "ERROR: "):
+            found = [line for line in self.lines if line.startswith(start)]
+            if found:
+                return found[-1].removeprefix(start)
+        return self.lines[-1] if self.lines else "no output"
+
+
+def stage_order(root: Path) -> dict[str, list[str]]:
+    """Stage name → names of the stages it needs, in an order in which they can run; read from dvc.yaml."""
+    from dvc.repo import Repo
+
+    with _IN_PROCESS, Repo(str(root)) as repo:
+        graph = repo.index.graph  # an edge runs from a stage to what it needs
+        needs = {s.addressing: sorted(p.addressing for p in graph.successors(s)) for s in graph.nodes}
+    return {name: needs[name] for name in TopologicalSorter(dict(sorted(needs.items()))).static_order()}
+
+
+def stale_stages(root: Path, stages: Sequence[str]) -> set[str]:
+    """Those of `stages` that `dvc repro` would run now: a dependency, a parameter, the command or an out differs."""
+    from dvc.repo import Repo
+
+    with _IN_PROCESS, Repo(str(root), _wait_for_lock=True) as repo:
+        return set(repo.status(targets=list(stages)))
+
+
+def run_dvc(root: Path, arguments: Sequence[str], log: Callable[[str], object], *, timeout_s: float) -> int:
+    """Exit code of `dvc <arguments>` in `root`, started so that it dies with this process."""
+    command = [sys.executable, "-m", "flows.dvc_child", "--wait-for-lock", *arguments]
+    return stream(command, root, log, timeout_s=timeout_s, environment=child_environment())
+
+
+def child_environment() -> dict[str, str]:
+    """This process's environment for a dvc child: `python` in dvc.yaml is this interpreter, output is unbuffered,
+    the project root is the folder the child runs in."""
+    here = {k: v for k, v in os.environ.items() if k != "BIGLEARN_ROOT"}
+    package = str(Path(__file__).resolve().parent.parent)
+    return here | {
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), here.get("PATH", "")]),
+        "PYTHONPATH": os.pathsep.join(p for p in (here.get("PYTHONPATH"), package) if p),
+        "PYTHONUNBUFFERED": "1",
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def run_stage(
+    root: Path,
+    stage: str,
+    log: Callable[[str], object],
+    *,
+    timeout_s: float,
+    busy_wait_s: float,
+    force: bool = False,
+) -> None:
+    """Runs one stage through `dvc repro`, waiting up to `busy_wait_s` seconds for another DVC process in `root`.
+
+    Raises StageFailed with the stage's message, DeadlineExceeded after `timeout_s` seconds.
+    """
+    arguments = ["repro", "--single-item", *(["--force"] if force else []), stage]
+    limit = time.monotonic() + busy_wait_s
+    while True:
+        output = Output(log)
+        code = run_dvc(root, arguments, output, timeout_s=timeout_s)
+        if code == 0:
+            return
+        if not (output.is_busy and time.monotonic() < limit):
+            raise StageFailed(f"stage '{stage}' ended with code {code}: {output.reason(stage)}")
+        log(f"another DVC process works in {root}; trying again in {_BUSY_WAIT_S:g} s")
+        time.sleep(_BUSY_WAIT_S)
