@@ -14,6 +14,14 @@ from pathlib import Path
 from flows.process import stream
 
 _BUSY_WAIT_S = 2.0
+# DVC's advice to people at a terminal, after every stage
+_HINTS = (
+    "To track the changes with git",
+    "git add ",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+)
 _IN_PROCESS = threading.Lock()  # DVC's Repo objects are not made for threads
 
 
@@ -29,6 +37,8 @@ class Output:
     lines: list[str] = field(default_factory=list)
 
     def __call__(self, line: str) -> None:
+        if line.lstrip().startswith(_HINTS):
+            return
         self.log(line)
         self.lines = [*self.lines[-99:], line]
 
@@ -47,12 +57,19 @@ class Output:
 
 
 def stage_order(root: Path) -> dict[str, list[str]]:
-    """Stage name → names of the stages it needs, in an order in which they can run; read from dvc.yaml."""
+    """Stage address → addresses of the stages it needs, in an order in which they can run; read from dvc.yaml.
+
+    An address is a name in the root's dvc.yaml, or `folder/dvc.yaml:name`, or `file.dvc`: a target of `dvc repro`.
+    """
     from dvc.repo import Repo
+
+    def address(stage: object) -> str:
+        file, name = os.path.relpath(stage.path, repo.root_dir), getattr(stage, "name", None)
+        return file if name is None else name if file == "dvc.yaml" else f"{file}:{name}"
 
     with _IN_PROCESS, Repo(str(root)) as repo:
         graph = repo.index.graph  # an edge runs from a stage to what it needs
-        needs = {s.addressing: sorted(p.addressing for p in graph.successors(s)) for s in graph.nodes}
+        needs = {address(s): sorted(address(p) for p in graph.successors(s)) for s in graph.nodes}
     return {name: needs[name] for name in TopologicalSorter(dict(sorted(needs.items()))).static_order()}
 
 
@@ -60,8 +77,12 @@ def stale_stages(root: Path, stages: Sequence[str]) -> set[str]:
     """Those of `stages` that `dvc repro` would run now: a dependency, a parameter, the command or an out differs."""
     from dvc.repo import Repo
 
+    def target(address: str) -> str:  # absolute: DVC takes a bare name as one of the current folder's dvc.yaml
+        is_file = ":" in address or address.endswith(".dvc")
+        return str(root / address) if is_file else f"{root / 'dvc.yaml'}:{address}"
+
     with _IN_PROCESS, Repo(str(root), _wait_for_lock=True) as repo:
-        return set(repo.status(targets=list(stages)))
+        return {stage for stage in stages if repo.status(targets=[target(stage)])}
 
 
 def run_dvc(root: Path, arguments: Sequence[str], log: Callable[[str], object], *, timeout_s: float) -> int:
