@@ -1,22 +1,33 @@
-"""Which rows and which tasks a training step sees: a pure function of (seed, step, process).
+"""Which rows and which tasks a training step sees: a pure function of (seed, step), dealt out to the processes.
 
-Nothing is carried from step to step, so a resumed run reads what an uninterrupted one would have.
-Rows come from a memory-mapped array; only the batch is ever in memory.
+Nothing is carried from step to step, so a resumed run reads what an uninterrupted one would have. All processes
+agree on one batch, sorted by family, and take its minibatch groups in turn: together they see the rows, the tasks,
+the groups and the donors that a single process would, and every process gets its share of the long tasks.
+Rows come from a memory-mapped array; only this process's part of the batch is ever in memory.
 
 Shapes: B rows of this process, L tokens, F features.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.task_sampling import SOURCE, TaskBank, Tasks, apply_missing
+from kernels.task_sampling import SOURCE, TARGET, TaskBank, Tasks, apply_missing
 from pipeline.schema import Schema
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What the means of the losses divide by: rows with a source, discrete and continuous target tokens."""
+
+    sources: float = 1.0
+    discrete: float = 1.0
+    continuous: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,8 @@ class Batch:
     features: (B, F) float32; role, other_role: (B, L) uint8; rank, other_rank: (B, L) int16, None when every rank is
     0; family: (B,) int64; donor: (B, F) rows for mismatched sources; mismatch_index: (k,) int64 rows with a
     source, k a multiple of the minibatch group. The `other_` task has the same union S ∪ T.
+    places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. counts: of these rows;
+    relative: the same divided by their means over processes, so that averaged gradients are those of one process.
     """
 
     features: Tensor
@@ -34,20 +47,28 @@ class Batch:
     family: Tensor
     donor: Tensor
     mismatch_index: Tensor
+    places: Tensor
+    batch_size: int
+    counts: Counts
     other_role: Tensor | None = None
     other_rank: Tensor | None = None
+    relative: Counts = Counts()
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         if device.type == "cpu":
             return self
         moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{k: None if v is None else v.to(device, non_blocking=True) for k, v in moved.items()})
+        tensors = {k: v.to(device, non_blocking=True) for k, v in moved.items() if isinstance(v, Tensor)}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True)
 class BatchReader:
-    """Reads batches. batch_size counts the rows of all `processes`; `process` reads its own slice."""
+    """Reads batches. batch_size counts the rows of all `processes`; `process` reads its own part.
+
+    least_source_share: of a row that counts in the likelihood terms.
+    """
 
     rows: np.ndarray
     schema: Schema
@@ -58,44 +79,67 @@ class BatchReader:
     processes: int = 1
     minibatch_group: int = 1
     pairs: bool = False
+    least_source_share: float = 0.0
 
     def row_indices(self, step: int) -> np.ndarray:
-        """(B,) int64 rows of `step`: consecutive places in a stream of seeded permutations, one an epoch."""
-        own = self.batch_size // self.processes
-        place = step * self.batch_size + self.process * own + np.arange(own)
-        epoch, offset = np.divmod(place, len(self.rows))
-        out = np.empty(own, np.int64)
+        """(batch_size,) int64 rows of `step`: consecutive places in a stream of seeded permutations, one an epoch."""
+        epoch, offset = np.divmod(step * self.batch_size + np.arange(self.batch_size), len(self.rows))
+        out = np.empty(self.batch_size, np.int64)
         for e in np.unique(epoch):
             chosen = epoch == e
             out[chosen] = _permutation(self.seed, int(e), len(self.rows))[offset[chosen]]
         return out
 
+    def task_indices(self, step: int) -> np.ndarray:
+        """(batch_size,) int64 rows of the bank of `step`, those of one family together, so that a minibatch group
+        compares like with like."""
+        place = (step * self.batch_size + np.arange(self.batch_size)) % len(self.bank)
+        return place[np.argsort(self.bank.families[place], kind="stable")]
+
+    def own_places(self) -> np.ndarray:
+        """(B,) int64 places of this process's rows in the batch: minibatch groups dealt out in turn."""
+        groups = np.arange(self.batch_size).reshape(-1, self.minibatch_group)
+        return groups[self.process :: self.processes].ravel()
+
     def __call__(self, step: int) -> Batch:
         """The batch of `step`, on the CPU."""
-        index = self.row_indices(step)
-        rows = np.asarray(self.rows[index])
-        missing = self.schema.missing(rows)
-        place = (step * self.batch_size + self.process * len(index) + np.arange(len(index))) % len(self.bank)
-        tasks, other = self.bank.pairs(place) if self.pairs else (self.bank.tasks(place), None)
-        # Rows of one family lie together, so that a minibatch group compares like with like.
-        order = np.argsort(tasks.family, kind="stable")
-        tasks = _take(tasks, order)
-        other = None if other is None else _take(other, order)
-        if missing.any():
-            tasks = apply_missing(tasks, missing)
-            other = apply_missing(other, missing) if other is not None else None
-        features = self.schema.encode(rows)
-        donor = _donors(features, missing, self.schema.token_of_feature)
+        own = self.own_places()
+        before = (own - 1) % self.batch_size  # the donors
+        read = np.union1d(own, before)
+        rows = np.asarray(self.rows[self.row_indices(step)[read]])
+        features, missing = self.schema.encode(rows), self.schema.missing(rows)
+        is_own, is_donor = np.searchsorted(read, own), np.searchsorted(read, before)
+        tasks, other = self._tasks(self.task_indices(step)[own], missing[is_own], own)
+        donor = _donors(features, missing, is_own, is_donor, self.schema.token_of_feature)
         return Batch(
-            features=torch.from_numpy(features),
+            features=torch.from_numpy(features[is_own]),
             role=torch.from_numpy(tasks.role),
             rank=_rank(tasks),
             family=torch.from_numpy(tasks.family.astype(np.int64)),
             donor=torch.from_numpy(donor),
             mismatch_index=torch.from_numpy(_mismatch_rows(tasks.role, self.minibatch_group)),
+            places=torch.from_numpy(own),
+            batch_size=self.batch_size,
+            counts=self._counts(tasks.role),
             other_role=None if other is None else torch.from_numpy(other.role),
             other_rank=None if other is None else _rank(other),
         )
+
+    def _tasks(self, index: np.ndarray, missing: np.ndarray, numbers: np.ndarray) -> tuple[Tasks, Tasks | None]:
+        """The tasks, and those of their communication pairs, of the bank's rows `index`; missing: (B, L) bool."""
+        tasks, other = self.bank.pairs(index) if self.pairs else (self.bank.tasks(index), None)
+        if missing.any():
+            tasks = apply_missing(tasks, missing, numbers=numbers)
+            other = apply_missing(other, missing, numbers=numbers) if other is not None else None
+        return tasks, other
+
+    def _counts(self, role: np.ndarray) -> Counts:
+        if self.processes == 1:
+            return Counts()
+        source, target = role == SOURCE, role == TARGET
+        counted = target & (source.sum(1, keepdims=True) >= self.least_source_share * role.shape[1])
+        discrete = counted[:, [t.discrete for t in self.schema.tokens]].sum()
+        return Counts(float(source.any(1).sum()), float(discrete), float(counted.sum() - discrete))
 
 
 @lru_cache(maxsize=2)
@@ -103,23 +147,23 @@ def _permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
 
 
-def _take(tasks: Tasks, order: np.ndarray) -> Tasks:
-    return Tasks(role=tasks.role[order], rank=tasks.rank[order], family=tasks.family[order])
-
-
 def _rank(tasks: Tasks) -> Tensor | None:
     return torch.from_numpy(tasks.rank) if tasks.rank.any() else None
 
 
-def _donors(features: np.ndarray, missing: np.ndarray, token_of_feature: np.ndarray) -> np.ndarray:
-    """The next row's features; where that row misses a token, the row's own."""
-    donor = np.roll(features, 1, axis=0)
-    if missing.any():
-        donor = np.where(np.roll(missing, 1, axis=0)[:, token_of_feature], features, donor)
-    return donor
+def _donors(
+    features: np.ndarray, missing: np.ndarray, own: np.ndarray, donor: np.ndarray, token_of_feature: np.ndarray
+) -> np.ndarray:
+    """(B, F) features of the rows `donor`; where such a row misses a token, those of the row in `own`."""
+    if not missing.any():
+        return features[donor]
+    return np.where(missing[donor][:, token_of_feature], features[own], features[donor])
 
 
 def _mismatch_rows(role: np.ndarray, group: int) -> np.ndarray:
-    """Rows that have a source, repeated from the start up to a multiple of `group`."""
-    index = np.flatnonzero((role == SOURCE).any(1))
-    return np.resize(index, -(-len(index) // group) * group) if len(index) else index
+    """Rows that have a source; in each minibatch group they are repeated until it is full, so that none is mixed."""
+    has_source = (role == SOURCE).any(1).reshape(-1, group)
+    count = has_source.sum(1)[:, None]
+    sources_first = np.argsort(~has_source, axis=1, kind="stable") + np.arange(len(role)).reshape(-1, group)[:, :1]
+    repeated = np.take_along_axis(sources_first, np.arange(group) % count.clip(min=1), axis=1)
+    return repeated[count[:, 0] > 0].ravel()

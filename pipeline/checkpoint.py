@@ -1,9 +1,11 @@
 """Resumable training state: atomic save, verified load, the last two kept.
 
-A checkpoint is a folder step-NNNNNNNN with state.safetensors (weights, average, optimisers) and
-state.json (step, SHA-256). Random streams are functions of (seed, step), so no generator state is
-needed. Checkpoints of one run lie below a folder named by a hash of params, code and data: a run with
-another parameter never resumes them.
+A checkpoint is a folder step-NNNNNNNN with state.safetensors (weights, average, optimisers), copies of the
+outputs that grow while training runs (curves, sample grids) and state.json: the run it belongs to, the step, the
+open sums of the curves, and the SHA-256 of every file and of itself. Random streams are functions of (seed, step),
+so no generator state is needed. Checkpoints of one run lie below a folder named by a hash of params, code and data:
+a run with another parameter never resumes them, and DVC, which clears the outputs of a stage before it runs, leaves
+them alone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,51 +24,72 @@ from torch import Tensor
 from pipeline.files import replaced_folder, sha256, write_bytes, write_json
 from pipeline.model_files import tensors_from_file, tensors_to_bytes
 from pipeline.step import TrainingStep
+from pipeline.training_log import Sums
 
 KEPT = 2
 
 
-def run_key(params: dict, data_sha256: str, code: list[Path]) -> str:
-    """16 hex digits that name a run: equal params, data and code give equal keys."""
-    digest = hashlib.sha256(json.dumps([params, data_sha256], sort_keys=True).encode())
-    for path in sorted(code):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+def run_key(params: dict, data: str, code: Mapping[str, Path]) -> str:
+    """16 hex digits that name a run: equal params, data (any text) and code (name → file) give equal keys."""
+    files = {name: sha256(path) for name, path in code.items()}
+    return hashlib.sha256(json.dumps([params, data, files], sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """step: finished steps. sums: of TrainingLog."""
+
+    step: int = 0
+    sums: Sums | None = None
 
 
 class Checkpoints:
-    """Saves and restores a TrainingStep below `folder`."""
+    """Saves and restores a TrainingStep below `folder`, whose name is the run's key.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    outputs: name → folder that grows while training runs; a checkpoint holds a copy of each.
+    """
 
-    def save(self, step: int, state: TrainingStep) -> None:
+    def __init__(self, folder: Path, outputs: Mapping[str, Path] | None = None) -> None:
+        self.folder, self.outputs = Path(folder), dict(outputs or {})
+
+    def save(self, step: int, state: TrainingStep, sums: Sums | None = None) -> None:
         """Writes the state after `step` finished steps, then removes all but the last two."""
         with replaced_folder(self.folder / f"step-{step:08d}") as fresh:
             write_bytes(fresh / "state.safetensors", tensors_to_bytes(_tensors(state)))
-            record = {"step": step, "sha256": sha256(fresh / "state.safetensors"), "non_finite": state.non_finite}
-            write_json(fresh / "state.json", record)
+            for name, output in self.outputs.items():
+                if output.is_dir():
+                    shutil.copytree(output, fresh / name)
+            record = {
+                "run": self.folder.name,
+                "step": step,
+                "non_finite": state.non_finite,
+                "sums": {k: list(v) for k, v in (sums or {}).items()},
+                "files": {p.relative_to(fresh).as_posix(): sha256(p) for p in sorted(fresh.rglob("*")) if p.is_file()},
+            }
+            write_json(fresh / "state.json", {**record, "sha256": _digest(record)})
         for old in self._folders()[:-KEPT]:
             shutil.rmtree(old)
 
-    def restore(self, state: TrainingStep) -> int:
-        """Finished steps of the newest intact checkpoint, loaded into `state`; 0 when there is none.
+    def restore(self, state: TrainingStep, *, put_back: bool = True) -> Resumed:
+        """What the newest intact checkpoint holds, its tensors loaded into `state`; step 0 when there is none.
 
-        A damaged checkpoint is named on standard error and the one before it is used.
+        put_back: also make the outputs what they were then: of several processes, one does it. A damaged
+        checkpoint is named on standard error and the one before it is used.
         """
         for folder in reversed(self._folders()):
             try:
-                record = json.loads((folder / "state.json").read_text(encoding="utf8"))
-                if sha256(folder / "state.safetensors") != record["sha256"]:
-                    raise ValueError("its SHA-256 does not match")
-                saved = tensors_from_file(folder / "state.safetensors")
-                _load(_tensors(state), saved)
-            except (OSError, ValueError, KeyError) as error:
+                record = self._verified(folder)
+                _load(_tensors(state), tensors_from_file(folder / "state.safetensors"))
+            except (OSError, ValueError) as error:
                 print(f"checkpoint {folder.name} is damaged ({error}); trying an older one", file=sys.stderr)
                 continue
-            state.non_finite = int(record["non_finite"])
-            return int(record["step"])
-        return 0
+            if put_back:
+                self._put_back(folder)
+            state.non_finite = record["non_finite"]
+            return Resumed(record["step"], {k: (v[0], v[1]) for k, v in record["sums"].items()})
+        if put_back:
+            self._put_back(None)
+        return Resumed()
 
     def clear(self) -> None:
         """Removes this run's checkpoints: the finished model is elsewhere."""
@@ -72,6 +97,30 @@ class Checkpoints:
 
     def _folders(self) -> list[Path]:
         return sorted(self.folder.glob("step-????????")) if self.folder.is_dir() else []
+
+    def _verified(self, folder: Path) -> dict:
+        """state.json of `folder`. Raises ValueError when it or a file it names is not what was saved."""
+        record = json.loads((folder / "state.json").read_text(encoding="utf8"))
+        if not isinstance(record, dict) or record.pop("sha256", None) != _digest(record):
+            raise ValueError("the SHA-256 of state.json does not match")
+        if record["run"] != self.folder.name or folder.name != f"step-{record['step']:08d}":
+            raise ValueError(f"it belongs to step {record['step']} of run {record['run']}")
+        for name, digest in record["files"].items():
+            if sha256(folder / name) != digest:
+                raise ValueError(f"the SHA-256 of {name} does not match")
+        return record
+
+    def _put_back(self, folder: Path | None) -> None:
+        for name, output in self.outputs.items():
+            if folder is not None and (folder / name).is_dir():
+                with replaced_folder(output) as fresh:
+                    shutil.copytree(folder / name, fresh, dirs_exist_ok=True)
+            elif output.is_dir():
+                shutil.rmtree(output)
+
+
+def _digest(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _tensors(state: TrainingStep) -> dict[str, Tensor]:

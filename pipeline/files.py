@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import glob
 import hashlib
 import io
 import json
@@ -15,6 +18,9 @@ from typing import Any
 
 import numpy as np
 
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+_CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
 
 def write_bytes(path: Path, payload: bytes) -> None:
     """Writes `payload` to `path` atomically (temporary file in the same folder, fsync, rename).
@@ -23,7 +29,7 @@ def write_bytes(path: Path, payload: bytes) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(payload)
@@ -55,23 +61,66 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """An empty folder to fill; on success it takes the place of `path`, on failure `path` stays as it was."""
+    """An empty folder to fill; on success it takes the place of `path`, on failure `path` stays as it was.
+
+    The exchange is one system call on Linux file systems that have it; elsewhere two renames, between which a reader
+    finds no folder.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp"))
     try:
         yield fresh
         os.chmod(fresh, 0o755)
-        old = None
-        if path.exists():
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old.", suffix=".tmp"))
+        if not path.exists():
+            os.replace(fresh, path)
+            return
+        if not _exchange(fresh, path):
+            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp"))
             os.replace(path, old / path.name)
-        os.replace(fresh, path)
-        if old is not None:
-            shutil.rmtree(old)
+            os.replace(fresh, path)
+            fresh = old
+        shutil.rmtree(fresh)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes temporary files and folders, up to two levels below `folder`, of processes that were killed."""
+    for pattern in (".*.*.*.tmp", "*/.*.*.*.tmp", "*/*/.*.*.*.tmp"):
+        for name in glob.glob(pattern, root_dir=folder):  # unlike Path.glob, it bears folders that vanish meanwhile
+            owner, path = name.split(".")[-3], Path(folder) / name
+            if owner.startswith("pid") and owner[3:].isdecimal() and not _is_running(int(owner[3:])):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> str:
+    """Start of a temporary name beside `path`: it says who writes it, so that others can tell a leftover."""
+    return f".{path.name}.pid{os.getpid()}."
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, as another user
+        return True
+    return True
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """True when the names `one` and `other` have changed places, at one moment; False where that is not possible."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _CANNOT_EXCHANGE:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
 
 
 def sha256(path: Path, chunk_bytes: int = 1 << 20) -> str:

@@ -85,7 +85,7 @@ def _train(
     steps, interval = params.train.steps, max(1, params.train.steps // validations)
     with tqdm(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5, dynamic_ncols=True) as bar:
         for step in bar:
-            state(reader(step), step, noise_seed(seed, step, 0))
+            state(reader(step), step, noise_seed(seed, step))
             if (step + 1) % interval and step + 1 < steps:
                 continue
             loss = held_out_loss(state, held_out) if held_out else -float(step)

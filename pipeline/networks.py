@@ -21,8 +21,11 @@ from torch.nn import functional
 
 from kernels.masked_attention import Packing, make_packing, masked_self_attention, pack, unpack
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.noise import RowNoise, draw
 from pipeline.params import NetworkParams
 from pipeline.schema import Group, Schema
+
+Noise = torch.Generator | RowNoise | None
 
 
 class Block(nn.Module):
@@ -142,9 +145,7 @@ class Generator(nn.Module):
                 f"Got {int((~discrete).sum())} continuous tokens."
             )
 
-    def forward(
-        self, features: Tensor, role: Tensor, noise: torch.Generator | None = None, rank: Tensor | None = None
-    ) -> Generated:
+    def forward(self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None) -> Generated:
         """Rows whose target tokens are drawn from p(x_T | x_S).
 
         features: (B, F), read at source tokens only; role: (B, L); noise: seeds every draw; rank: (B, L) or None.
@@ -180,14 +181,14 @@ class Generator(nn.Module):
         """(B, F) probabilities of the choices of every categorical or binned token."""
         return self._map_choices(logits, lambda group, part: part.softmax(-1))
 
-    def _raw(self, features: Tensor, role: Tensor, noise: torch.Generator | None, rank: Tensor | None) -> Tensor:
+    def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None) -> Tensor:
         source = (role == SOURCE)[..., None]
         if self.order == "one_by_one":  # the distribution itself is the output: noise would only blur it
             tokens = torch.where(source, self.body.embed_values(features), features.new_zeros(()))
             _, tokens = self.body(tokens, tokens.new_zeros(len(features), tokens.shape[-1]), role, rank)
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
-            z = torch.randn(shape, generator=noise, device=features.device)
+            z = draw(torch.randn, shape, noise, features.device)
             tokens = torch.where(source, self.body.embed_values(features), self.token_noise(z[:, 1:]))
             _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
         parts = []
@@ -214,20 +215,20 @@ class Generator(nn.Module):
 
         return self._map_choices(raw, relax)
 
-    def _draw_choices(self, raw: Tensor, noise: torch.Generator | None) -> Tensor:
+    def _draw_choices(self, raw: Tensor, noise: Noise) -> Tensor:
         """`raw` with every category and bin drawn: one-hot forward, the gradient of the softmax backward."""
 
-        def draw(group: Group, logits: Tensor) -> Tensor:
-            uniform = torch.rand(logits.shape, generator=noise, device=logits.device)
+        def chosen(group: Group, logits: Tensor) -> Tensor:
+            uniform = draw(torch.rand, logits.shape, noise, logits.device)
             perturbed = logits.float() - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
             hard = torch.zeros_like(perturbed).scatter_(-1, perturbed.argmax(-1, keepdim=True), 1.0)
             soft = perturbed.softmax(-1)
             if group.binned:
-                place = torch.rand((*logits.shape[:-1], 1), generator=noise, device=logits.device)
+                place = draw(torch.rand, (*logits.shape[:-1], 1), noise, logits.device)
                 hard, soft = _come_through(hard, place), _come_through(soft, place)
             return hard + soft - soft.detach() if self.straight_through else hard
 
-        return self._map_choices(raw, draw)
+        return self._map_choices(raw, chosen)
 
 
 def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from pipeline.files import write_json
+from pipeline.files import remove_leftovers, write_json
 from pipeline.params import Params, ParamsError, load_params
 from pipeline.paths import Paths, paths
+from pipeline.stopping import Stopped
 
 BAD_PARAMETERS, FAILED, INTERRUPTED = 2, 1, 130
 _PR_SET_PDEATHSIG = 1
@@ -26,7 +27,8 @@ _PR_SET_PDEATHSIG = 1
 
 def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
     """Runs `run(params, paths)` as the stage `name` and exits: 0, 2 for bad parameters, 1 for bad input or a full
-    disk, 130 for Ctrl-C. Command-line arguments are dotted overrides, e.g. `train.steps=100`.
+    disk, 130 for Ctrl-C, 143 for SIGTERM, after saving where a stage can. Command-line arguments are dotted
+    overrides, e.g. `train.steps=100`.
 
     A stage that ends well leaves its wall time beside the checkpoints, for the report."""
     die_with_parent()
@@ -35,9 +37,12 @@ def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
         params = load_params(overrides=sys.argv[1:])
         where = paths()
         with stage_lock(name, where):
+            remove_leftovers(where.data)
             run(params, where)
         ended = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         write_json(where.times / f"{name}.json", {"wall_s": round(time.perf_counter() - started, 2), "ended": ended})
+    except Stopped as stopped:
+        _end(f"{name}: {stopped}", stopped.exit_code)
     except ParamsError as error:
         _end(f"{name}: {error}", BAD_PARAMETERS)
     except (ValueError, OSError, RuntimeError) as error:
@@ -61,7 +66,13 @@ def die_with_parent() -> None:
 
 @contextmanager
 def stage_lock(name: str, where: Paths) -> Iterator[None]:
-    """Holds the stage's lock file. Raises ValueError when another process runs the same stage here."""
+    """Holds the stage's lock file; of a torchrun group the first process holds it for all.
+
+    Raises ValueError when another process runs the same stage here.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
     folder = where.data / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / f".{name}.lock", "w") as stream:

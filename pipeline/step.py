@@ -22,10 +22,11 @@ from torch import Tensor
 
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
 from kernels.task_sampling import FAMILIES
-from pipeline.batches import Batch
+from pipeline.batches import Batch, Counts
 from pipeline.flat import FlatParameters
 from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 from pipeline.networks import Discriminator, Generator
+from pipeline.noise import RowNoise, draw
 from pipeline.params import Params, TrainParams
 from pipeline.schema import Schema
 
@@ -69,10 +70,11 @@ class TrainingStep:
     def __call__(self, batch: Batch, step: int, noise_seed: int) -> tuple[Losses, FamilyStatistics | None]:
         """(detached losses by name, per-family statistics of the discriminator or None) of step `step`.
 
-        noise_seed: seeds every random draw of this step in this process. Raises NonFiniteError.
+        noise_seed: seeds every random draw of this step, the same in every process. Raises NonFiniteError.
         """
         device = batch.features.device
-        noise = torch.Generator(device=device).manual_seed(noise_seed)
+        generator = torch.Generator(device=device).manual_seed(noise_seed)
+        noise = RowNoise(generator, batch.batch_size, batch.places)
         schedule = learning_rate_factor(self.params, step)
         self.adam_g.param_groups[0]["lr"] = self.params.generator_lr * schedule
         self.adam_d.param_groups[0]["lr"] = self.params.lr * schedule
@@ -91,7 +93,7 @@ class TrainingStep:
         return losses, statistics
 
     # -- the two turns --------------------------------------------------------------------------
-    def _generate(self, batch: Batch, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _generate(self, batch: Batch, noise: RowNoise) -> tuple[Tensor, Tensor, Tensor | None]:
         """(raw outputs, generated rows, generated rows of the other task or None), each (B, F) float32."""
         if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
             with self._autocast(batch.features.device):
@@ -105,7 +107,7 @@ class TrainingStep:
         return drawn.raw.float(), drawn.features.float(), other
 
     def _discriminator_loss(
-        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, noise: torch.Generator
+        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, noise: RowNoise
     ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
         p, rows = self.params, len(batch.features)
         inputs, roles = [batch.features, fake.detach()], [batch.role, batch.role]
@@ -130,7 +132,7 @@ class TrainingStep:
             cross=cross,
             kind=p.loss,
             adversarial_weight=p.adversarial_weight,
-            mismatch_weight=p.mismatch_weight if mismatched is not None else 0.0,
+            mismatch_weight=p.mismatch_weight * batch.relative.sources if mismatched is not None else 0.0,
             communication_weight=p.communication_weight if cross is not None else 0.0,
             n_families=len(FAMILIES),
         )
@@ -142,12 +144,13 @@ class TrainingStep:
             terms |= {"r1": real_square.detach(), "r2": fake_square.detach()}
         return loss, statistics, logits[:rows].detach(), terms
 
-    def _penalty(self, batch: Batch, fake: Tensor, noise: torch.Generator) -> Tensor:
+    def _penalty(self, batch: Batch, fake: Tensor, noise: RowNoise) -> Tensor:
         features, role = torch.cat([batch.features, fake]), batch.role.repeat(2, 1)
         if self.params.penalty == "exact":
             return exact_penalty(self.discriminator, features, role)
-        draw = torch.randn(features.shape, generator=noise, device=features.device)
-        return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, draw)
+        shape = (len(batch.features), 2 * features.shape[1])
+        moves = torch.cat(draw(torch.randn, shape, noise, features.device).chunk(2, 1))
+        return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, moves)
 
     def _generator_loss(
         self, batch: Batch, raw: Tensor, fake: Tensor, other_fake: Tensor | None, real_logits: Tensor | None
@@ -175,6 +178,9 @@ class TrainingStep:
             categorical, continuous = likelihood_terms(
                 raw, batch.features, batch.role, self.generator.body.groups, p.likelihood_source_share
             )
+            if batch.relative != Counts():
+                categorical = categorical * batch.relative.discrete
+                continuous = continuous * batch.relative.continuous
             loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
             terms |= {"cross_entropy": categorical.detach(), "absolute_error": continuous.detach()}
         return loss, terms
@@ -246,6 +252,6 @@ def build_step(
     return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=reduce)
 
 
-def noise_seed(seed: int, step: int, process: int) -> int:
-    """63-bit seed of one step in one process."""
-    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
+def noise_seed(seed: int, step: int) -> int:
+    """63-bit seed of one step."""
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,17 +1,18 @@
 """Stage train: BigLearn-GAN on the task bank → data/models. Run: python -m pipeline.train
 
 One readable loop. It resumes from the last intact checkpoint of the same params, data and code, and
-ends bit-identical on CPU to a run that was never interrupted. On several GPUs or machines:
-torchrun --nproc-per-node N -m pipeline.train
+ends bit-identical on CPU to a run that was never interrupted. Asked to stop (SIGTERM, Ctrl-C) it saves first.
+On several GPUs or machines: torchrun --nproc-per-node N -m pipeline.train
 """
 
 from __future__ import annotations
 
-import json
 import os
 import resource
+import signal
 import time
 from copy import deepcopy
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from kernels.task_sampling import FAMILIES, TaskBank
 from pipeline import distributed
-from pipeline.batches import BatchReader
+from pipeline.batches import Batch, BatchReader, Counts
 from pipeline.checkpoint import Checkpoints, run_key
 from pipeline.files import write_json
 from pipeline.model_files import save_network
@@ -31,9 +32,14 @@ from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.stage import run_stage
 from pipeline.step import TrainingStep, build_step, noise_seed
+from pipeline.stopping import Stopped, StopRequest, stop_requests
 from pipeline.training_log import TrainingLog
 
-CODE = ("train", "step", "losses", "networks", "batches", "flat", "schema")
+# What a run's result depends on, for the key of its checkpoints: modules, kernels, parameters.
+CODE = ("batches", "flat", "losses", "networks", "noise", "schema", "step", "train", "training_log")
+KERNELS = ("discriminator_losses", "masked_attention", "task_sampling")
+GROUPS = ("seed", "network", "train", "sample")
+HOW_IT_RUNS = ("checkpoint_interval", "processes", "threads")  # may change between an interruption and the restart
 
 
 def run(params: Params, where: Paths) -> None:
@@ -67,27 +73,37 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
     state = build_step(params, schema, device, seed, reduce=world.average)
-    checkpoints = Checkpoints(where.checkpoints / _key(params, where))
-    first_step = checkpoints.restore(state)
+    checkpoints = Checkpoints(
+        where.checkpoints / _key(params, where),
+        {"curves": where.plots / "train", "progress": where.models / "progress"},
+    )
+    resumed = checkpoints.restore(state, put_back=world.is_first)
+    first_step, train = resumed.step, params.train
     world.barrier()
-    train = params.train
-    with TrainingLog(where.plots / "train", first_step, enabled=world.is_first) as log:
+    with (
+        stop_requests() as stop,
+        TrainingLog(
+            where.plots / "train", first_step, enabled=world.is_first, average=world.average, sums=resumed.sums
+        ) as log,
+    ):
         progress = tqdm(
             range(first_step, train.steps), "train", train.steps, initial=first_step, disable=not world.is_first,
             unit="step", mininterval=1.0, dynamic_ncols=True,
         )  # fmt: skip
         for step in progress:
-            batch = reader(step).to(device)
-            losses, statistics = state(batch, step, noise_seed(seed, step, world.process))
+            batch, signal_number = _agree(world, reader(step), stop)
+            if signal_number:
+                _stop(checkpoints, step, state, log, world, signal_number)
+            losses, statistics = state(batch.to(device), step, noise_seed(seed, step))
             done = step + 1
             log.collect(losses)
-            if world.is_first and (done % train.log_interval == 0 or done == train.steps):
+            if done % train.log_interval == 0 or done == train.steps:
                 shown = log.write(done, statistics, FAMILIES)
                 progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
             if world.is_first and (done % train.sample_interval == 0 or done == train.steps):
                 _save_grid(state, schema, params, reader, where.models / "progress", done)
             if world.is_first and done % train.checkpoint_interval == 0 and done < train.steps:
-                checkpoints.save(done, state)
+                checkpoints.save(done, state, log.sums())
     if world.is_first:
         _save(params, where, schema, state)
         _save_metrics(params, where, first_step, time.perf_counter() - started, log.last, world)
@@ -95,10 +111,42 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
     world.barrier()
 
 
+def _agree(world: distributed.World, batch: Batch, stop: StopRequest) -> tuple[Batch, int]:
+    """(the batch with its counts relative to their means over processes, the signal that asked one of them to stop)."""
+    if world.processes == 1:
+        return batch, stop.signal_number
+    own = astuple(batch.counts)
+    *means, signal_number = world.average_numbers([*own, float(stop.signal_number)])
+    relative = Counts(*(n / mean if mean else 1.0 for n, mean in zip(own, means, strict=True)))
+    return replace(batch, relative=relative), signal.SIGTERM if signal_number else 0
+
+
+def _stop(
+    checkpoints: Checkpoints,
+    step: int,
+    state: TrainingStep,
+    log: TrainingLog,
+    world: distributed.World,
+    signal_number: int,
+) -> None:
+    """Saves the state after `step` finished steps and raises Stopped, in every process."""
+    if world.is_first:
+        checkpoints.save(step, state, log.sums())
+    world.barrier()
+    name = signal.Signals(signal_number).name
+    raise Stopped(f"{name} after {step} steps; saved, the next run goes on from there", signal_number)
+
+
 def _reader(params: Params, where: Paths, schema: Schema, world: distributed.World, seed: int) -> BatchReader:
     rows = np.load(where.tokens / "train.npy", mmap_mode="r", allow_pickle=False)
     if len(rows) < 2:
         raise ValueError(f"training needs at least 2 rows. Got {len(rows)} in {where.tokens / 'train.npy'}.")
+    unit = world.processes * params.train.minibatch_group
+    if params.train.batch_size % unit:
+        raise ValueError(
+            f"'train.batch_size' must be a multiple of processes × train.minibatch_group "
+            f"({world.processes} × {params.train.minibatch_group}). Got {params.train.batch_size}."
+        )
     return BatchReader(
         rows,
         schema,
@@ -109,6 +157,7 @@ def _reader(params: Params, where: Paths, schema: Schema, world: distributed.Wor
         world.processes,
         params.train.minibatch_group,
         pairs=params.train.communication_weight > 0,
+        least_source_share=params.train.likelihood_source_share,
     )
 
 
@@ -120,10 +169,15 @@ def _device(train: TrainParams) -> torch.device:
 
 
 def _key(params: Params, where: Paths) -> str:
-    relevant = {k: v for k, v in to_dict(params).items() if k in ("seed", "network", "train", "tasks", "prepare")}
-    data = json.loads((where.tokens / "summary.json").read_text(encoding="utf8"))
-    code = [Path(__file__).parent / f"{name}.py" for name in CODE]
-    return run_key(relevant, json.dumps(data, sort_keys=True), code)
+    relevant = {k: v for k, v in to_dict(params).items() if k in GROUPS}
+    for name in HOW_IT_RUNS:
+        del relevant["train"][name]
+    parts = (where.tokens / "summary.json", where.tokens / "schema.json", where.tasks / "train" / "bank.json")
+    package = Path(__file__).parent
+    code = {f"{name}.py": package / f"{name}.py" for name in CODE}
+    for name in KERNELS:
+        code |= {f"{name}/{p.name}": p for p in (package.parent / "kernels" / name).glob("*.py")}
+    return run_key(relevant, "".join(p.read_text(encoding="utf8") for p in parts), code)
 
 
 def _sampler(state: TrainingStep, schema: Schema, params: Params) -> Sampler:

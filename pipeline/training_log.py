@@ -1,13 +1,15 @@
 """Training curves: means between log lines, written through DVCLive where it is installed, else as TSV files.
 
 Both write <folder>/plots/metrics/<name>.tsv with the columns `step` and `<name>`, so that whatever reads
-the curves need not know which wrote them.
+the curves need not know which wrote them. A resumed run finds the folder as the checkpoint kept it, and goes
+on with the sums that the checkpoint kept: its curves are those of a run that was never interrupted.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,16 +17,29 @@ from torch import Tensor
 
 from kernels.discriminator_losses import FamilyStatistics
 
+Sums = dict[str, tuple[float, int]]
+
 
 class TrainingLog:
     """Collects device scalars each step without waiting for the device; writes their means at log lines.
 
-    last: the values of the newest line. Use as a context manager.
+    average: averages a tensor over all processes in place; every process calls `write`, the first one, with
+    enabled, writes. sums: what `sums()` gave when the run was interrupted. last: the values of the newest line.
+    Use as a context manager.
     """
 
-    def __init__(self, folder: Path, first_step: int, enabled: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        first_step: int,
+        *,
+        enabled: bool = True,
+        average: Callable[[Tensor], None] = lambda values: None,
+        sums: Sums | None = None,
+    ) -> None:
         self.last: dict[str, float] = {}
-        self._sums: dict[str, tuple[Tensor, int]] = {}
+        self._sums: dict[str, tuple[Tensor | float, int]] = dict(sums or {})
+        self._average = average
         self._live = _writer(folder, resume=first_step > 0) if enabled else None
         self._clock, self._step = time.perf_counter(), first_step
 
@@ -35,6 +50,10 @@ class TrainingLog:
         if self._live is not None:
             self._live.end()
 
+    def sums(self) -> Sums:
+        """Name → (sum, number of values) since the last line; of this process."""
+        return {k: (float(total), count) for k, (total, count) in self._sums.items()}
+
     def collect(self, losses: dict[str, Tensor]) -> None:
         """Adds one step's () tensors."""
         for name, value in losses.items():
@@ -43,19 +62,32 @@ class TrainingLog:
 
     def write(self, step: int, statistics: FamilyStatistics | None, families: tuple[str, ...]) -> dict[str, float]:
         """Writes the means since the last line and returns those worth showing in a progress bar."""
-        line = {k: float(total) / count for k, (total, count) in self._sums.items()}
+        line = self._means()
         if statistics is not None:
-            for i in torch.nonzero(statistics.count > 0).flatten().tolist():
-                line[f"discriminator_accuracy_{families[i]}"] = float(statistics.accuracy[i])
+            line |= self._accuracies(statistics, families)
         now = time.perf_counter()
         line["steps_per_s"] = (step - self._step) / max(1e-9, now - self._clock)
         self._clock, self._step, self._sums = now, step, {}
         self.last = line
-        self._live.step = step
-        for name, value in line.items():
-            self._live.log_metric(name, value)
-        self._live.make_summary()
+        if self._live is not None:
+            self._live.step = step
+            for name, value in line.items():
+                self._live.log_metric(name, value)
+            self._live.make_summary()
         return {k: line[k] for k in ("discriminator_loss", "generator_loss", "cross_entropy") if k in line}
+
+    def _means(self) -> dict[str, float]:
+        if not self._sums:
+            return {}
+        means = torch.stack([torch.as_tensor(total, dtype=torch.float64) / n for total, n in self._sums.values()])
+        self._average(means)
+        return dict(zip(self._sums, means.tolist(), strict=True))
+
+    def _accuracies(self, statistics: FamilyStatistics, families: tuple[str, ...]) -> dict[str, float]:
+        right = torch.stack([statistics.count, statistics.count * statistics.accuracy]).double()
+        self._average(right)
+        shown = torch.nonzero(right[0] > 0).flatten().tolist()
+        return {f"discriminator_accuracy_{families[i]}": float(right[1, i] / right[0, i]) for i in shown}
 
 
 class _TsvWriter:

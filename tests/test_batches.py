@@ -1,4 +1,4 @@
-"""Batches: a pure function of (seed, step, process); every epoch sees each row once; missing cells are neither S nor T."""
+"""Batches: a pure function of (seed, step), dealt out to processes; every epoch sees each row once; missing cells are neither S nor T."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, write_bank
-from pipeline.batches import BatchReader
+from pipeline.batches import BatchReader, Counts
 from pipeline.params import TasksParams
 from pipeline.schema import image_label_schema
 from pipeline.tasks import spec_from_schema
@@ -38,12 +38,31 @@ def test_every_epoch_sees_each_row_once(bank):
         assert sorted(seen) == list(range(40))
 
 
-def test_processes_split_the_same_batch(bank):
+@pytest.mark.parametrize("missing_share", [0.0, 0.05])
+def test_processes_share_out_the_batch_of_one(bank, missing_share):
+    """Rows, tasks, donors and mismatch groups of two processes are those of a single one, whatever is missing."""
     rows = table(30)
-    whole = reader(bank, rows)
+    rows[np.random.default_rng(1).random(rows.shape) < missing_share] = np.nan
     for step in (0, 3, 7):
-        parts = [reader(bank, rows, process=p, processes=2).row_indices(step) for p in range(2)]
-        assert np.concatenate(parts).tolist() == whole.row_indices(step).tolist()
+        whole = reader(bank, rows, pairs=True)(step)
+        parts = [reader(bank, rows, pairs=True, process=p, processes=2)(step) for p in range(2)]
+        places = torch.cat([p.places for p in parts])
+        assert sorted(places.tolist()) == list(range(8)) and whole.places.tolist() == list(range(8))
+        for name in ("features", "role", "family", "donor", "other_role"):
+            assert torch.equal(torch.cat([getattr(p, name) for p in parts]), getattr(whole, name)[places]), name
+        mismatched = [m for p in parts for m in p.places[p.mismatch_index].tolist()]
+        assert sorted(mismatched) == sorted(whole.mismatch_index.tolist())
+
+
+def test_counts_of_processes_add_up(bank):
+    rows = table(30)
+    parts = [reader(bank, rows, process=p, processes=2, least_source_share=0.2)(1) for p in range(2)]
+    whole = reader(bank, rows)(1)
+    counted = ((whole.role == SOURCE).sum(1) >= 0.2 * whole.role.shape[1])[:, None] & (whole.role == TARGET)
+    assert sum(p.counts.sources for p in parts) == (whole.role == SOURCE).any(1).sum()
+    assert sum(p.counts.discrete for p in parts) == counted[:, -1].sum()
+    assert sum(p.counts.continuous for p in parts) == counted[:, :-1].sum()
+    assert whole.counts == whole.relative == Counts()
 
 
 def test_reading_a_step_depends_on_nothing_before_it(bank):
@@ -60,6 +79,9 @@ def test_families_lie_together_and_mismatch_rows_have_a_source(bank):
     assert (batch.family.diff() >= 0).all()
     assert len(batch.mismatch_index) % 4 == 0
     assert (batch.role[batch.mismatch_index] == SOURCE).any(1).all()
+    groups = batch.mismatch_index.view(-1, 4) // 4
+    assert (groups == groups[:, :1]).all(), "a group of mismatched rows must come from one minibatch group"
+    assert set(batch.mismatch_index.tolist()) == set(torch.nonzero((batch.role == SOURCE).any(1)).flatten().tolist())
 
 
 @pytest.mark.parametrize("pairs", [False, True])

@@ -79,11 +79,12 @@ def sample_pairs(spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start
     return first, second_of(spec, first.role, numbers, seed=seed, stream=stream)
 
 
-def apply_missing(tasks: Tasks, missing: np.ndarray, *, seed: int = 0) -> Tasks:
+def apply_missing(tasks: Tasks, missing: np.ndarray, *, seed: int = 0, numbers: np.ndarray | None = None) -> Tasks:
     """The tasks with missing tokens (N, L bool) hidden: neither source nor target.
 
     A row whose targets are all missing gets new ones among its observed tokens: half of its sources,
-    drawn from (seed, position in the batch), at least one; without sources, every observed token.
+    drawn from (seed, number of the row), at least one; without sources, every observed token.
+    numbers: (N,) numbers of the rows ≥ 0; None: 0 … N − 1.
     Raises ValueError when the shape differs or a row has no observed token.
     """
     missing = np.ascontiguousarray(missing)
@@ -95,7 +96,10 @@ def apply_missing(tasks: Tasks, missing: np.ndarray, *, seed: int = 0) -> Tasks:
     if not missing.any():
         return tasks
     role = np.empty_like(tasks.role)
-    empty = mask_rows(np.uint64(seed), np.ascontiguousarray(tasks.role), missing, role)
+    numbers = np.arange(len(role)) if numbers is None else np.asarray(numbers, np.int64)
+    if numbers.shape != role.shape[:1]:
+        raise ValueError(f"'numbers' must have shape {role.shape[:1]}. Got {numbers.shape}.")
+    empty = mask_rows(np.uint64(seed), numbers, np.ascontiguousarray(tasks.role), missing, role)
     if empty >= 0:
         raise ValueError(f"'missing' must leave an observed token in every row. Got none in row {empty}.")
     return Tasks(role, tasks.rank, tasks.family)

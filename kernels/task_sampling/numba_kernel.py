@@ -521,12 +521,12 @@ def second_rows(t, seed, stream, rows, first, second):
 
 
 @njit(cache=True)
-def mask_rows(seed, role, missing, out):
+def mask_rows(seed, numbers, role, missing, out):
     """Fills `out` (N, L) uint8 with role where not missing, else HIDDEN, each with a target.
 
     Returns −1, or the first row with every token missing. A row that lost all its targets gets new
     ones: half of its remaining sources, drawn at random, at least one; without sources, every
-    observed token.
+    observed token. Row n draws from (seed, numbers[n]).
     """
     n_tokens = role.shape[1]
     n_words = (n_tokens + 63) >> 6
@@ -547,7 +547,7 @@ def mask_rows(seed, role, missing, out):
                 out[n, i] = H if missing[n, i] else T
         elif n_target == 0:
             kept = n_source // 2
-            subset(source, target, 0, n_source, kept, n_source - kept, words, row_key(stream_state, n))
+            subset(source, target, 0, n_source, kept, n_source - kept, words, row_key(stream_state, numbers[n]))
             j = 0
             for i in range(n_tokens):
                 if out[n, i] == S:
