@@ -9,13 +9,15 @@ Shapes: N rows, C columns, K draws, H, W pixels.
 from __future__ import annotations
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
+from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
+from pipeline.datasets.npz import read_array
+from pipeline.datasets.text import GROUP as TEXT_GROUP
 from pipeline.files import replaced_folder, write_array, write_bytes, write_text
 from pipeline.parts import parse_cell
 from pipeline.pictures import png, sheet, tiles
@@ -23,10 +25,8 @@ from pipeline.schema import Schema
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_SHEET_TILES = 4096
-TEXT_GROUP = "text"  # the group of the tokens that are characters of one text
 UNKNOWN_CHARACTER = "_"  # in text files: a character that is not given
 _VISIBLE = {"\n": "⏎", "\t": "⇥"}  # a line of a text file cannot hold a line break
-ATTRIBUTES, FILE_COLUMN = "attributes.csv", "file"  # beside the images of a folder: what is not a pixel
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -54,42 +54,6 @@ def read_rows(path: Path, schema: Schema) -> np.ndarray:
     if not len(rows):
         raise ValueError(f"{path} must hold at least one row. Got none.")
     return schema.check_rows(rows)
-
-
-def read_array(path: Path, name: str = "x") -> np.ndarray | None:
-    """The array of a .npy file, or the array `name` of a .npz file (None when it has none); never unpickles.
-
-    The header is compared with the bytes there are before anything is allocated. Raises ValueError naming the fault.
-    """
-    try:
-        if path.suffix.lower() == ".npy":
-            _check_header(path.read_bytes()[:4096], path.stat().st_size, path.name)
-            return np.load(path, allow_pickle=False)
-        with zipfile.ZipFile(path) as archive:
-            if f"{name}.npy" not in archive.namelist():
-                return None
-            with archive.open(f"{name}.npy") as stream:
-                _check_header(stream.read(4096), archive.getinfo(f"{name}.npy").file_size, f"{path.name}: {name}")
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[name]
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError) as error:
-        raise ValueError(f"{path} is not a readable {path.suffix} file: {error}") from error
-
-
-def _check_header(head: bytes, size: int, name: str) -> None:
-    """Raises ValueError when the .npy header asks for more bytes than there are, or for objects."""
-    stream = io.BytesIO(head)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a NumPy array file: {error}") from error
-    if dtype.hasobject:
-        raise ValueError(f"{name} must hold numbers. Got Python objects, which are never loaded.")
-    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if wanted + stream.tell() > size:
-        raise ValueError(f"{name}: its header says {shape} of {dtype}, {wanted} bytes. The file has {size}.")
 
 
 def _rows_of_array(path: Path, schema: Schema) -> np.ndarray:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from pipeline.datasets import get_source
+from pipeline.datasets.local import fingerprint
 from pipeline.download import obtain
 from pipeline.files import replaced_folder, sha256, write_json
 from pipeline.params import Params, ParamsError
@@ -32,6 +33,8 @@ def run(params: Params, where: Paths) -> None:
         manifest = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in source.files]
         if source.reads_path:
             manifest += _copy_user_data(params.dataset.path, fresh)
+        if source.local is not None:
+            manifest.append(fingerprint(source.local(params)))
         write_json(fresh / "manifest.json", {"dataset": source.name, "files": manifest})
     found += manifest[len(found) :]
     print(f"fetch: {source.name}, {len(found)} files verified")

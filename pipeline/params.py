@@ -106,6 +106,11 @@ class PrepareParams:
     )
     test_share: float = ranged(0.2, 0.01, 0.9, "share of rows held out, where the source has no test split")
     label_token: bool = described(True, "append the class label as a token")
+    image_size_px: int = ranged(0, 0, 1024, "edge to which images are cropped and resized; 0: the source's default")
+    image_colour: str = chosen("auto", ("auto", "grey", "rgb"), "auto: grey when the first images are")
+    attributes: list[str] = described([], "attributes kept as tokens; empty: all")
+    text_length: int = ranged(32, 2, 4096, "characters of a row of text")
+    text_characters: int = ranged(96, 2, 255, "most frequent characters with codes of their own; the rest share one")
     limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")
     table: TableParams = field(default_factory=TableParams)
 

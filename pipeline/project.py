@@ -14,6 +14,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from pipeline.datasets import get_source
 from pipeline.files import write_array, write_text
 from pipeline.params import Params, ParamsError, load_params, merge_params, to_dict
 from pipeline.paths import Paths
@@ -65,7 +66,7 @@ def start_project(root: Path, dataset: str, data: Path, overrides: Sequence[str]
     if where.generator.is_dir() and not force:
         raise ValueError(f"{root} already holds a trained model; --force trains it anew.")
     fixed = [f"seed={seed}", f"dataset.name={dataset}", f"dataset.path={_quoted(str(Path(data).resolve()))}"]
-    params = _defaults([*fixed, *overrides])
+    params = _defaults([*fixed, *get_source(dataset).recommended, *overrides])
     write_text(where.params, OmegaConf.to_yaml(OmegaConf.create(to_dict(params))))
     return params
 

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from pipeline.datasets import digits, idx, table
+from pipeline.datasets import digits, faces, idx, image_folder, npz, table, text
 from pipeline.datasets.source import RawData, RemoteFile, Source
 from pipeline.params import ParamsError
 
-SOURCES = {s.name: s for s in (digits.SOURCE, idx.MNIST, idx.FASHION_MNIST, table.SOURCE)}
+SOURCES = {
+    s.name: s
+    for s in (
+        digits.SOURCE,
+        idx.MNIST,
+        idx.FASHION_MNIST,
+        faces.SOURCE,
+        image_folder.SOURCE,
+        npz.SOURCE,
+        table.SOURCE,
+        text.SOURCE,
+        text.TINYSHAKESPEARE,
+    )
+}
 
 __all__ = ["SOURCES", "RawData", "RemoteFile", "Source", "get_source"]
 

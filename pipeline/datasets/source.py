@@ -36,6 +36,8 @@ class Source:
     """One dataset. files: what fetch downloads. load(raw folder, params): reads it.
 
     default_patch_size_px: used where prepare.patch_size_px is 0. reads_path: fetch copies dataset.path to data/raw.
+    local(params): a file that must not be copied; fetch records its fingerprint; raises ParamsError when it is not
+    there. recommended: parameters that `biglearn fit` starts from.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Source:
     files: tuple[RemoteFile, ...] = ()
     default_patch_size_px: int = 1
     reads_path: bool = False
+    local: Callable[[Params], Path] | None = None
+    recommended: tuple[str, ...] = ()
 
     def patch_size_px(self, params: Params) -> int:
         """Edge of a patch: the parameter, or the source's own default where it is 0."""
