@@ -141,9 +141,6 @@ def sample(
     import numpy as np
 
     _check_new(output, force)
-    if _is_imputer(model):
-        _sample_table(model, count, output, known or [], seed)
-        return
     from pipeline.data_files import check_output, write_rows
     from pipeline.parts import assign
 
@@ -159,7 +156,8 @@ def sample(
         "biglearn complete model photo.png --given upper --draws 8 -o draws.png\n"
         "biglearn complete model erased.png -o filled.png          # transparent pixels are unknown\n"
         "biglearn complete model photos/ --given image --ask label -o labels.csv\n"
-        "biglearn complete model photo.png --given none --with label=3 -o threes.npy --draws 16"
+        "biglearn complete model photo.png --given none --with label=3 -o threes.npy --draws 16\n"
+        "biglearn complete table-model people.csv --erase income --draws 5 -o incomes.csv"
     )
 )
 def complete(
@@ -189,8 +187,6 @@ def complete(
     from pipeline.parts import assign, named_columns
 
     _check_new(output, force)
-    if _is_imputer(model):
-        raise ValueError(f"{model} is a model of a table: use `biglearn impute --model`.")
     sampler = _sampler(model, device)
     schema = sampler.schema
     check_output(output, schema)
@@ -240,24 +236,23 @@ def impute(
     epilog=_examples(
         "biglearn evaluate model\n"
         "biglearn evaluate model --data other-photos/ --set evaluate.draws=5\n"
+        "biglearn evaluate table-model --data held-out.csv\n"
         "biglearn evaluate .                        # the model of this repository"
     )
 )
 def evaluate(
-    project: Annotated[Path, typer.Argument(help="Project folder that `fit` wrote.")] = Path("."),
+    project: Annotated[Path, typer.Argument(help="Folder that `fit` wrote.")] = Path("."),
     data: Annotated[Path | None, typer.Option(help="Held-out rows from this file; default: the project's own.")] = None,
     settings: Settings = None,
 ) -> None:
     """Measure a model beside simple baselines. Joint samples, completions, any-part tasks."""
-    import json
 
     from pipeline import evaluate as stage
-    from pipeline.project import project_params, with_test_rows
+    from pipeline.project import measured_project
 
-    params, where = project_params(project, settings or []), _project_paths(project)
-    with with_test_rows(where, data) as measured:
-        stage.run(params, measured)
-        print(json.dumps(json.loads((measured.metrics / "evaluate.json").read_text(encoding="utf8")), indent=2))
+    with measured_project(project, data, settings or []) as (params, where):
+        stage.run(params, where)
+        print((where.metrics / "evaluate.json").read_text(encoding="utf8"), end="")
 
 
 @app.command(epilog=_examples("biglearn simulate --set simulate.seeds=4"))
@@ -369,17 +364,9 @@ def _project_paths(root: Path) -> Any:
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
-def _is_imputer(model: Path) -> bool:
-    return (model / "imputer.json").is_file()
-
-
 def _imputer(model: Path) -> Any:
     from pipeline.imputer import BigLearnImputer
 
-    if not _is_imputer(model):
-        raise ValueError(
-            f"{model} must be a model of a table, written by `biglearn fit table.csv`. Got no imputer.json."
-        )
     return BigLearnImputer.load(model)
 
 
@@ -403,24 +390,6 @@ def _fit_table(data: Path, output: Path, settings: list[str], seed: int, force: 
     _check_new(output, force)
     _fitted(read_frame(data), seed, settings).save(output)
     print(f"fit: model in {output}")
-
-
-def _sample_table(model: Path, count: int, output: Path, known: list[str], seed: int) -> None:
-    import numpy as np
-    import pandas as pd
-
-    from pipeline.data_files import check_output, write_frame
-
-    check_output(output, None)
-    imputer = _imputer(model)
-    names = list(imputer.feature_names_in_)
-    frame = pd.DataFrame({name: np.full(count, np.nan) for name in names})
-    for name, _, value in (k.partition("=") for k in known):
-        if name not in names:
-            raise ValueError(f"--with must name a column among {names[:30]}. Got {name!r}.")
-        frame[name] = value
-    write_frame(output, imputer.sample(frame, draws=1)[0])
-    print(f"sample: {count} rows in {output}")
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -17,11 +17,14 @@ import pandas as pd
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
 from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
 from pipeline.datasets.npz import read_array
+from pipeline.datasets.table import read_table
 from pipeline.datasets.text import GROUP as TEXT_GROUP
 from pipeline.files import replaced_folder, write_array, write_bytes, write_text
+from pipeline.params import TableParams
 from pipeline.parts import parse_cell
 from pipeline.pictures import png, sheet, tiles
 from pipeline.schema import Schema
+from pipeline.table import TableCodec
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_SHEET_TILES = 4096
@@ -138,46 +141,47 @@ def _shown(character: str) -> str:
 
 def read_frame(path: Path) -> pd.DataFrame:
     """The table of a .csv, .tsv (also gzipped) or .parquet file. Raises ValueError naming the file and its fault."""
-    path = Path(path)
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, sep="\t" if ".tsv" in path.suffixes else ",", skipinitialspace=True, na_values=["?"])
-    except FileNotFoundError as error:
-        raise ValueError(f"There is no file {path}.") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be UTF-8 text. Got the byte {error.object[error.start]:#x}.") from error
-    except (ValueError, OSError) as error:  # pandas' and Arrow's parsers raise subclasses of these
-        raise ValueError(f"{path} is not a readable table: {str(error).splitlines()[0]}") from error
+    if not Path(path).is_file():
+        raise ValueError(f"There is no file {path}.")
+    return read_table(path, TableParams())
 
 
 def rows_of_frame(frame: pd.DataFrame, schema: Schema, name: str = "the table") -> np.ndarray:
-    """(N, C) float32 rows of a table whose columns are among the schema's; others must not be there.
+    """(N, C) float32 rows of a table whose columns are among the schema's, in any order; the others are NaN.
 
-    Raises ValueError for unknown columns, unknown words of a category and text where numbers belong.
+    Raises ValueError for unknown columns, for text where numbers belong and, but for the data of a table, where
+    such words count as unknown, for unknown words of a category.
     """
-    extra = [str(c) for c in frame.columns if str(c) not in {*schema.columns, "draw", "row"}]
+    frame = frame.drop(columns=[c for c in ("draw", "row") if c in frame.columns and c not in schema.columns])
+    extra = [str(c) for c in frame.columns if str(c) not in schema.columns]
     if extra:
         raise ValueError(f"{name}: unknown columns {extra[:8]}. The model has {list(schema.columns)[:20]}.")
+    if schema.kinds:
+        absent = {c: pd.Series([None] * len(frame), dtype=object) for c in schema.columns if c not in frame.columns}
+        return TableCodec(schema).rows(frame.reset_index(drop=True).assign(**absent))
     out = np.full((len(frame), len(schema.columns)), np.nan, np.float32)
-    for column in set(frame.columns) & set(schema.columns):
+    for column in frame.columns:
         index = schema.columns.index(column)
-        token = schema.tokens[schema.token_of_column[index]]
-        if token.modality == "categorical":
+        if schema.tokens[schema.token_of_column[index]].modality == "categorical":
             codes = {word: parse_cell(schema, index, word) for word in _words(frame[column])}
             out[:, index] = [codes.get(_word(v), np.nan) for v in frame[column]]
         else:
-            numbers = pd.to_numeric(frame[column], errors="coerce")
-            wrong = frame[column].notna() & numbers.isna()
-            if wrong.any():
-                value = frame[column][wrong].iloc[0]
-                raise ValueError(f"{name}: column {column!r} must hold numbers. Got {value!r}.")
-            out[:, index] = numbers
+            out[:, index] = _numbers(frame[column], f"{name}: column {column!r}")
     return out
+
+
+def _numbers(cells: pd.Series, name: str) -> np.ndarray:
+    numbers = pd.to_numeric(cells, errors="coerce")
+    wrong = cells.notna() & ~cells.isin(TableParams().missing) & numbers.isna()
+    if wrong.any():
+        raise ValueError(f"{name} must hold numbers. Got {cells[wrong].iloc[0]!r}.")
+    return numbers.to_numpy(np.float32)
 
 
 def _word(value: object) -> str:
     """The word of a category as it came out of a CSV file: 7.0 stands for "7" where cells of its column are empty."""
+    if value in TableParams().missing:
+        return ""
     if isinstance(value, float):
         return "" if np.isnan(value) else str(int(value)) if value.is_integer() else str(value)
     return "" if value is None or value is pd.NA else str(value)
@@ -240,9 +244,12 @@ def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
     if len(draws) > 1:
         columns["draw"] = np.repeat(np.arange(len(draws)), draws.shape[1])
         columns["row"] = np.tile(np.arange(draws.shape[1]), len(draws))
+    if schema.kinds:
+        return pd.concat([pd.DataFrame(columns), TableCodec(schema).frame(flat)], axis=1)
     for index, name in enumerate(schema.columns):
         token = schema.tokens[schema.token_of_column[index]]
-        columns[name] = words_of(schema, token.name, flat[:, index]) if token.width and token.modality == "categorical" else flat[:, index]  # fmt: skip
+        codes = flat[:, index]
+        columns[name] = words_of(schema, token.name, codes) if token.modality == "categorical" else codes
     return pd.DataFrame(columns)
 
 

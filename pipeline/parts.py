@@ -96,6 +96,8 @@ def assign(schema: Schema, rows: np.ndarray, assignments: Sequence[str]) -> np.n
 def parse_cell(schema: Schema, column: int, value: str) -> float:
     """The cell that `value` stands for in a column: the code of a category's word, or a number. Raises ValueError."""
     token, name = schema.tokens[schema.token_of_column[column]], schema.columns[column]
+    if schema.kinds:
+        return _table_cell(schema, name, value)
     if token.modality == "categorical":
         words = schema.categories.get(token.name, [str(i) for i in range(token.width)])
         if value not in words:
@@ -105,3 +107,17 @@ def parse_cell(schema: Schema, column: int, value: str) -> float:
         return float(value)
     except ValueError as error:
         raise ValueError(f"{name!r} must be a number. Got {value!r}.") from error
+
+
+def _table_cell(schema: Schema, name: str, value: str) -> float:
+    """The cell in the row of a table, where numbers have origins and days are numbers."""
+    import pandas as pd
+
+    from pipeline.table import TableCodec
+
+    frame = pd.DataFrame({c: pd.Series([value if c == name else None], dtype=object) for c in schema.columns})
+    cell = float(TableCodec(schema).rows(frame)[0, schema.columns.index(name)])
+    if np.isnan(cell):
+        words = ", ".join(map(repr, schema.categories.get(name, [])[:40]))
+        raise ValueError(f"{name!r} must be {f'one of {words}' if words else 'a value'}. Got {value!r}.")
+    return cell

@@ -89,30 +89,37 @@ def project_params(root: Path, overrides: Sequence[str] = ()) -> Params:
 
 
 @contextmanager
-def with_test_rows(where: Paths, data: Path | None) -> Iterator[Paths]:
-    """The paths of a project whose held-out rows are those of the file or folder `data`; None: the project itself.
+def measured_project(root: Path, data: Path | None, overrides: Sequence[str]) -> Iterator[tuple[Params, Paths]]:
+    """(parameters, paths) to run the stage evaluate with: those of the project `root` itself where `data` is None.
 
-    The other project is a temporary folder that links to this one and is gone afterwards. Raises ValueError where the
-    project has no trained model.
+    Else of a temporary project, gone afterwards, whose held-out rows are those of `data`. For the model of a table
+    they are its only rows, so no baseline is fitted. Raises ValueError where there is no trained model.
     """
-    model_folder(where.generator)
+    model, where = model_folder(root), Paths(Path(root).resolve())
+    own = where.params.is_file()
+    if data is None and not own:
+        raise ValueError(f"{root} must be a project that `biglearn fit` wrote, or come with --data. Got a model alone.")
+    params = project_params(root, overrides) if own else _defaults(["evaluate.baselines=false", *overrides])
     if data is None:
-        yield where
+        yield params, where
         return
     from pipeline.data_files import read_rows
     from pipeline.schema import Schema
 
-    rows = read_rows(data, Schema.load(where.tokens / "schema.json"))
+    rows = read_rows(data, Schema.load(model / "schema.json"))
     with tempfile.TemporaryDirectory(prefix="biglearn-evaluate-") as folder:
         other = Paths(Path(folder))
-        other.tokens.mkdir(parents=True)
-        for path in where.tokens.iterdir():
-            if path.name != "test.npy":
-                os.symlink(path, other.tokens / path.name)
+        for path in (other.tokens, other.models):
+            path.mkdir(parents=True)
+        os.symlink(model.resolve(), other.generator)
+        os.symlink(model.resolve() / "schema.json", other.tokens / "schema.json")
+        if own:
+            os.symlink(where.tokens / "train.npy", other.tokens / "train.npy")
+            os.symlink(where.tokens / "summary.json", other.tokens / "summary.json")
+        else:
+            write_array(other.tokens / "train.npy", rows)
         write_array(other.tokens / "test.npy", rows)
-        os.symlink(where.models, other.models)
-        os.symlink(where.tasks, other.tasks)
-        yield other
+        yield params, other
 
 
 def _defaults(overrides: Sequence[str]) -> Params:

@@ -153,7 +153,12 @@ ERRORS = [
     (("impute", "nowhere.csv", "-o", "x.csv"), 1, "There is no file nowhere.csv."),
     (("impute", "nowhere.csv", "-o", "x.png"), 1, "A filled table must end in .csv, .tsv, .parquet. Got x.png."),
     (("fit", "nowhere", "-o", "model"), 1, "There is no file or folder nowhere."),
-    (("evaluate", "nowhere"), 2, "No parameter file at"),
+    (("evaluate", "nowhere"), 1, "A model is a folder with model.safetensors"),
+    (("evaluate", "MODEL"), 1, "must be a project that `biglearn fit` wrote, or come with --data."),
+    (("simulate", "--set", "simulate.seeds=0"), 2, "Parameter 'simulate.seeds' must lie in [1, 100000]. Got 0."),
+    (("fit", "GOOD", "-o", "model", "--set", "train.stesp=3"), 2, "Parameter 'train.stesp': Key 'stesp' not in 'TrainParams'"),
+    (("fit", "GOOD", "-o", "model", "--set", "steps"), 2, "A parameter must look like group.name=value. Got 'steps'."),
+    (("fit", "GOOD", "-o", "THERE"), 1, "must be a folder. Got a file."),
 ]  # fmt: skip
 
 
@@ -201,3 +206,63 @@ def test_a_real_command_reports_a_damaged_model(model, tmp_path):
     result = real("sample", tmp_path, 2, "-o", tmp_path / "x.npy")
     assert result.returncode == 1 and "is damaged: its SHA-256 is" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and not (tmp_path / "x.npy").exists()
+
+
+TINY = [f"--set={name}" for name in (
+    "train.steps=6", "train.batch_size=16", "tasks.train_rows=256", "network.width=8", "network.depth=1", "network.heads=1",
+    "evaluate.classifier_epochs=1", "evaluate.draws=2", "evaluate.rows=16", "evaluate.baselines=false",
+    "evaluate.source_shares=[0.5]",
+)]  # fmt: skip
+
+
+def test_fit_complete_and_evaluate_a_users_arrays(tmp_path):
+    """From a file to a model, draws and scores, the first command through the interpreter."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.integers(0, 256, (80, 8, 8), dtype=np.uint8), y=rng.integers(0, 2, 80))
+    model = tmp_path / "model"
+    result = real("fit", tmp_path / "mine.npz", "-o", model, "--seed", 4, *TINY)
+    assert result.returncode == 0 and "fit: model in" in result.stdout, result.stderr
+    assert (model / "params.yaml").is_file() and (model / "data" / "models" / "generator" / "config.json").is_file()
+    code, _, error = biglearn("fit", tmp_path / "mine.npz", "-o", model)
+    assert code == 1 and "already holds a trained model; --force trains it anew." in error
+    code, _, error = biglearn(
+        "complete", model, tmp_path / "mine.npz", "--given", "left", "--draws", 2, "-o", tmp_path / "draws.npz"
+    )
+    assert code == 0, error
+    draws = np.load(tmp_path / "draws.npz")
+    assert draws["x"].shape == (2, 80, 8, 8, 1) and draws["y"].shape == (2, 80)
+    np.testing.assert_array_equal(draws["x"][0, ..., :4, 0], np.load(tmp_path / "mine.npz")["x"][..., :4])
+    code, out, error = biglearn("evaluate", model, "--data", tmp_path / "mine.npz")
+    assert code == 0, error
+    scores = json.loads(out[out.index("{") :])
+    assert scores["evaluated_rows"] == 16 and np.isfinite(list(scores.values())).all()
+    assert not (model / "data" / "metrics" / "evaluate.json").exists(), "another file's scores are not the project's"
+
+
+def test_table_end_to_end(tmp_path):
+    """CSV in, model, filled CSV, draws and new rows out, with dtypes and known cells kept."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"age": rng.integers(18, 80, 120), "pay": rng.normal(3, 1, 120), "job": rng.choice(["a", "b"], 120)}
+    )
+    table.loc[:20, "pay"], table.loc[10:30, "job"] = np.nan, None
+    table.to_csv(tmp_path / "t.csv", index=False)
+    model = tmp_path / "model"
+    code, _, error = biglearn("fit", tmp_path / "t.csv", "-o", model, "--set", "steps=20", "--set", "width=16")
+    assert code == 0, error
+    code, out, error = biglearn("impute", tmp_path / "t.csv", "-o", tmp_path / "f.parquet", "--model", model)
+    assert code == 0 and "42 missing cells of 120 rows filled" in out, error
+    filled = pd.read_parquet(tmp_path / "f.parquet")
+    assert not filled.isna().any(axis=None) and filled["age"].dtype == np.int64 and set(filled["job"]) == {"a", "b"}
+    pd.testing.assert_series_equal(filled["pay"][21:], table["pay"][21:])
+    code, _, error = biglearn("impute", tmp_path / "t.csv", "-o", tmp_path / "d.csv", "--model", model, "--draws", 3)
+    assert code == 0, error
+    draws = pd.read_csv(tmp_path / "d.csv")
+    assert list(draws.columns) == ["draw", "row", "age", "pay", "job"] and len(draws) == 360
+    assert draws[draws["row"] == 5]["pay"].nunique() > 1
+    code, _, error = biglearn("sample", model, 7, "-o", tmp_path / "new.csv", "--with", "job=b", "--with", "age=40")
+    assert code == 0, error
+    new = pd.read_csv(tmp_path / "new.csv")
+    assert (new["job"] == "b").all() and (new["age"] == 40).all() and new["pay"].notna().all()
+    code, _, error = biglearn("sample", model, 7, "-o", tmp_path / "x.csv", "--with", "job=c")
+    assert code == 1 and "'job' must be one of 'a', 'b'. Got 'c'." in error
