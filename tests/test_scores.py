@@ -44,7 +44,7 @@ def test_a_perfect_sampler_scores_perfectly(digits):
         scores["half_completion_accuracy"] == scores["label_to_image_accuracy"] == scores["classifier_accuracy"] > 0.9
     )
     assert scores["fid"] < 2 * scores["fid_real"] and scores["coverage"] > 0.8
-    assert scores["joint_label_agreement"] > 0.95 and scores["min_class_share"] > 0.03
+    assert scores["joint_label_agreement"] > scores["classifier_accuracy"] - 0.05 and scores["min_class_share"] > 0.03
 
 
 def test_collapsed_samples_are_found_out(digits):
