@@ -15,15 +15,11 @@ thread count, over 50 and 1025 tokens. Appends the table to benchmarks/results/t
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
@@ -32,6 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks import numpy_tasks, torch_tasks
+from benchmarks.measure import append, cpu_name, key
 from kernels.task_sampling import FAMILIES, TaskSpec, sample_tasks
 from pipeline.params import TasksParams
 from pipeline.schema import image_label_schema
@@ -90,41 +87,20 @@ def measure(spec: TaskSpec, threads: int, rounds: int) -> dict[str, tuple[float,
     return best
 
 
-def key() -> dict[str, str]:
-    """What a row of the results depends on: machine, versions, commit, date, load."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+def stamp_of_run() -> dict[str, str]:
+    """The columns of the results file that say where a row comes from."""
+    found = key()
     return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit.stdout.strip() or "unknown",
+        "date": found["date"],
+        "commit": found["commit"],
         "cpu": cpu_name(),
         "cores": str(os.cpu_count()),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "python": platform.python_version(),
+        "load": found["load"],
+        "python": found["python"],
         "numba": numba.__version__,
-        "numpy": np.__version__,
-        "torch": torch.__version__,
+        "numpy": found["numpy"],
+        "torch": found["torch"],
     }
-
-
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def append(rows: list[dict]) -> None:
-    """Adds rows to the results file, with a header when it is new."""
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 def main() -> None:
@@ -136,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     threads = [t for t in options.threads if t <= numba.config.NUMBA_NUM_THREADS]
     mixtures = {"default": None} | ({f: {f: 1.0} for f in FAMILIES} if options.families else {})
-    stamp, table, summary = key(), [], {}
+    stamp, table, summary = stamp_of_run(), [], {}
     for mixture, weights in mixtures.items():
         for n_tokens in BATCHES:
             for n_threads in threads if mixture == "default" else threads[:1]:
@@ -151,7 +127,7 @@ def main() -> None:
                     if mixture == "default":
                         summary[f"{name}_ns_{n_tokens}_t{n_threads}"] = round(ns, 1)
                         summary[f"ratio_{name}_{n_tokens}_t{n_threads}"] = round(ns / kernel, 2)
-    append(table)
+    append(RESULTS, table)
     first = threads[0]
     ratio = min(summary[f"ratio_{side}_{n}_t{first}"] for n in BATCHES for side in ("numpy", "numpy_argsort"))
     print(json.dumps({"benchmark": "task_sampling", "ratio": ratio, "threads": first} | stamp | summary))

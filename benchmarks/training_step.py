@@ -1,0 +1,286 @@
+"""The whole training step, penalty included: ours against the same step as PyTorch alone would run it.
+
+    python -m benchmarks.training_step [--sizes mnist celeba] [--cycles 2] [--out FILE]
+
+A cycle is `penalty_interval` steps, one of them with R1 and R2. Sides: `ours`, packed tokens and the Triton kernels
+(on a CPU the packed reference); `compiled`, ours with the blocks compiled wherever no second derivative is taken;
+`reference`, packed tokens and attention in plain PyTorch; `plain`, every token computed, hidden ones masked, math
+attention differentiated by autograd; `sdpa`, plain with scaled dot-product attention where no second derivative is
+taken. All see the same batches of the default task mixture, already on the device, and the same weights; the same
+run compares the discriminator's first loss.
+
+Sizes: mnist (28×28, patch 4) and celeba (64×64×3, patch 4) on a card, bfloat16 autocast; digits, the defaults of
+params.yaml, on one CPU thread. FLOPs are matrix products outside attention, counted on our side; `mfu` is their rate
+over the measured rate of a bf16 product. Prints one JSON object as its last line; `ratio` is the best baseline
+(reference, plain, sdpa) over ours, the least over the sizes. Appends to benchmarks/results/training_step.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from types import MethodType
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, gelu, pad, scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.measure import append, ceilings, key
+from kernels.task_sampling import HIDDEN, TaskBank, write_bank
+from pipeline.batches import Batch, BatchReader
+from pipeline.networks import Discriminator, Generator, TokenTransformer
+from pipeline.params import NetworkParams, TasksParams, TrainParams
+from pipeline.schema import Schema, image_label_schema
+from pipeline.step import TrainingStep
+from pipeline.tasks import spec_from_schema
+
+RESULTS = Path(__file__).parent / "results" / "training_step.csv"
+BATCHES = 4
+TEN = [str(i) for i in range(10)]
+BIG = {"penalty_interval": 16, "minibatch_group": 8, "lr": 2e-4, "generator_lr": 2e-4}
+SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
+    "digits": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),
+    "mnist": (
+        image_label_schema(28, 28, 1, 4, 0.0, 255.0, TEN),
+        NetworkParams(width=256, depth=6, heads=4, noise_width=64),
+        TrainParams(batch_size=512, **BIG),
+    ),
+    "celeba": (
+        image_label_schema(64, 64, 3, 4, 0.0, 255.0, TEN[:2]),
+        NetworkParams(width=384, depth=8, heads=6, noise_width=64),
+        TrainParams(batch_size=128, **BIG),
+    ),
+    "tiny": (
+        image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN),
+        NetworkParams(width=16, depth=1),
+        TrainParams(batch_size=16, penalty_interval=2),
+    ),
+}
+
+
+def make_batches(schema: Schema, train: TrainParams, device: torch.device) -> list[Batch]:
+    """A few batches of random rows with tasks of the default mixture."""
+    rng = np.random.default_rng(0)
+    label = schema.label_token
+    rows = rng.integers(0, int(schema.pixel_range[1]) + 1, (BATCHES * train.batch_size, len(schema.columns)))
+    rows[:, -1] = rng.integers(0, schema.tokens[label].width, len(rows))
+    with tempfile.TemporaryDirectory() as folder:
+        bank = Path(folder) / "bank"
+        write_bank(bank, spec_from_schema(TasksParams(), schema), len(rows), 0, 0)
+        reader = BatchReader(
+            rows.astype(np.uint8),
+            schema,
+            TaskBank.open(bank),
+            train.batch_size,
+            0,
+            minibatch_group=train.minibatch_group,
+        )
+        return [reader(i).to(device) for i in range(BATCHES)]
+
+
+class PlainBody:
+    """`TokenTransformer.forward` as plain PyTorch would have it: no packing, hidden tokens masked as keys."""
+
+    fused = False  # scaled dot-product attention instead of math attention
+
+    def __init__(self, fused: bool) -> None:
+        self.fused = fused
+
+    def bind(self, body: TokenTransformer) -> None:
+        """Replaces the forward of `body`."""
+        body.forward = MethodType(lambda body, *args: self(body, *args), body)
+
+    def attend(self, qkv: Tensor, mask: Tensor) -> Tensor:
+        """(B, H, L, D) from (3, B, H, L, D) and (B, 1, 1, L) bool."""
+        if self.fused:
+            return scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+        q, k, v = qkv.unbind(0)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
+
+    def __call__(
+        self, body: TokenTransformer, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(CLS feature (B, W), token features (B, L, W)) like the original."""
+        tokens = tokens + body.position + embedding(role.long(), body.role)
+        x = torch.cat([(body.cls + cls)[:, None], tokens], 1)
+        visible = pad(role != HIDDEN, (1, 0), value=True)
+        mask = visible[:, None, None, :]
+        for block in body.blocks:
+            b, n, width = x.shape
+            qkv = block.query_key_value(block.attention_norm(x)).view(b, n, 3, block.heads, width // block.heads)
+            mixed = self.attend(qkv.permute(2, 0, 3, 1, 4), mask).transpose(1, 2).reshape(b, n, width)
+            x = x + block.attention_out(mixed)
+            x = x + block.mlp_out(gelu(block.mlp_in(block.mlp_norm(x))))
+        x = body.norm(x) * visible[..., None]
+        return x[:, 0], x[:, 1:]
+
+
+def make_step(size: str, side: str, device: torch.device) -> TrainingStep:
+    """A fresh step of one side; the weights are the same for all."""
+    schema, network, train = SIZES[size]
+    backend = "reference" if side == "reference" else "auto"
+    torch.manual_seed(0)
+    generator = Generator(schema, network, backend).to(device)
+    discriminator = Discriminator(schema, network, minibatch_group=train.minibatch_group, attention_backend=backend).to(
+        device
+    )
+    average = deepcopy(generator)
+    plain = PlainBody(fused=side == "sdpa")
+    for module in (generator, discriminator):
+        if side in ("plain", "sdpa"):
+            plain.bind(module.body)
+        if side == "compiled":
+            for block in module.body.blocks:
+                block.compile(dynamic=True)
+    step = TrainingStep(generator, discriminator, average, train, autocast=device.type == "cuda")
+    if side == "compiled":
+        step._penalty = eager_penalty(step._penalty)
+    if side == "sdpa":
+        step._penalty = unfused_penalty(step._penalty, plain)
+    return step
+
+
+def eager_penalty(penalty: Callable) -> Callable:
+    """The penalty with compilation off: it differentiates twice."""
+
+    def call(*arguments) -> Tensor:
+        with torch.compiler.set_stance("force_eager"):
+            return penalty(*arguments)
+
+    return call
+
+
+def unfused_penalty(penalty: Callable, plain: PlainBody) -> Callable:
+    """The penalty with math attention: the fused one has no second derivative."""
+
+    def call(*arguments) -> Tensor:
+        plain.fused = False
+        try:
+            return penalty(*arguments)
+        finally:
+            plain.fused = True
+
+    return call
+
+
+def one_cycle(step: TrainingStep, batches: list[Batch], interval: int) -> None:
+    for i in range(interval):
+        step(batches[i % len(batches)], i, i)
+
+
+def measure(size: str, sides: list[str], cycles: int, device: torch.device, rate: float | None) -> list[dict]:
+    """Rows of results of one size, a side each; sides alternate cycle by cycle, and the best cycle counts."""
+    schema, _, train = SIZES[size]
+    batches, interval = make_batches(schema, train, device), train.penalty_interval
+    rows, steps, best, peaks, first_losses = [], {}, {}, {}, {}
+    for side in sides:
+        try:
+            steps[side] = make_step(size, side, device)
+            first_losses[side] = float(steps[side](batches[0], 0, 0)[0]["discriminator_loss"])
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            one_cycle(steps[side], batches, interval)
+            peaks[side] = torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else 0.0
+        except Exception as failure:  # noqa: BLE001 one side that cannot run must not lose the others' figures
+            steps.pop(side, None)
+            rows.append({"size": size, "side": side, "note": f"{type(failure).__name__}: {failure}"[:160]})
+    flops = count_flops(steps["ours"], batches, interval)
+    for _ in range(cycles):
+        for side, step in steps.items():
+            synchronize(device)
+            start = time.perf_counter()
+            one_cycle(step, batches, interval)
+            synchronize(device)
+            seconds = (time.perf_counter() - start) / interval
+            best[side] = min(best.get(side, seconds), seconds)
+    for side, seconds in best.items():
+        row = {
+            "size": size,
+            "side": side,
+            "step_ms": round(seconds * 1e3, 3),
+            "ratio": round(seconds / best["ours"], 2),
+        }
+        row |= {"images_per_s": round(train.batch_size / seconds, 1), "peak_mb": round(peaks[side], 1)}
+        row |= {"tflop_per_step": round(flops / 1e12, 4), "first_loss": round(first_losses[side], 5)}
+        if rate and side in ("ours", "compiled"):
+            row["mfu_percent"] = round(100 * flops / seconds / rate, 2)
+        rows.append(row)
+    return rows
+
+
+class Products(TorchDispatchMode):
+    """Counts the FLOPs of the matrix products that run under it; batched ones, which attention makes, stay out."""
+
+    flops = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default):
+            a, b = args[-2:]
+            self.flops += 2 * a.shape[0] * a.shape[1] * b.shape[1]
+        return func(*args, **(kwargs or {}))
+
+
+def count_flops(step: TrainingStep, batches: list[Batch], interval: int) -> float:
+    """FLOPs a step of matrix products outside attention, as executed on packed tokens."""
+    with Products() as products:
+        one_cycle(step, batches, interval)
+    return products.flops / interval
+
+
+def synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    """Measures, appends to the results, prints the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=None)
+    parser.add_argument("--sides", nargs="+", default=None, help="default: all that make sense on the device")
+    parser.add_argument("--cycles", type=int, default=0, help="timed cycles a side; 0: 2 on a card, 10 on a CPU")
+    parser.add_argument("--out", type=Path, default=None, help="CSV to append to")
+    options = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    on_card = device.type == "cuda"
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    sizes = options.sizes or (["mnist", "celeba"] if on_card else ["digits"])
+    sides = options.sides or (["ours", "reference", "plain", "sdpa"] + (["compiled"] if on_card else []))
+    stamp = key(device) | {"device": device.type}
+    rate = ceilings()[0] if on_card else None
+    columns = [
+        "size",
+        "side",
+        "step_ms",
+        "ratio",
+        "images_per_s",
+        "peak_mb",
+        "tflop_per_step",
+        "mfu_percent",
+        "first_loss",
+        "note",
+    ]
+    out = options.out or (RESULTS if on_card else RESULTS.with_name("training_step_cpu.csv"))
+    summary = {}
+    for size in sizes:
+        rows = measure(size, sides, options.cycles or (2 if on_card else 10), device, rate)
+        append(out, [dict.fromkeys(columns, "") | r | stamp for r in rows])
+        for r in rows:
+            print("  ".join(f"{k}={v}" for k, v in r.items()), flush=True)
+            if "ratio" in r:
+                summary |= {f"ratio_{r['side']}_{size}": r["ratio"], f"step_ms_{r['side']}_{size}": r["step_ms"]}
+    bases = [[summary.get(f"ratio_{s}_{n}") for s in ("reference", "plain", "sdpa")] for n in sizes]
+    ratios = [min(v for v in found if v) for found in bases if any(found)]
+    print(json.dumps({"benchmark": "training_step", "ratio": min(ratios) if ratios else None} | summary | stamp))
+
+
+if __name__ == "__main__":
+    main()
