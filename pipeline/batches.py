@@ -10,6 +10,8 @@ Shapes: B rows of this process, L tokens, F features.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -58,9 +60,15 @@ class Batch:
         """The same batch on `device`."""
         if device.type == "cpu":
             return self
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        tensors = {k: v.to(device, non_blocking=True) for k, v in moved.items() if isinstance(v, Tensor)}
-        return replace(self, **tensors)
+        return self._map(lambda x: x.to(device, non_blocking=True))
+
+    def pinned(self) -> Batch:
+        """The same batch in page-locked memory, from which a copy to a GPU runs beside other work."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: function(v) for k, v in values.items() if isinstance(v, Tensor)})
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,24 @@ class BatchReader:
         counted = target & (source.sum(1, keepdims=True) >= self.least_source_share * role.shape[1])
         discrete = counted[:, [t.discrete for t in self.schema.tokens]].sum()
         return Counts(float(source.any(1).sum()), float(discrete), float(counted.sum() - discrete))
+
+
+def read_ahead(reader: BatchReader, start: int, stop: int, device: torch.device) -> Iterator[Batch]:
+    """The batches of the steps [start, stop), on the CPU; for a GPU the next is read while one is in use."""
+    if device.type == "cpu":
+        yield from map(reader, range(start, stop))
+        return
+
+    def read(step: int) -> Batch:
+        return reader(step).pinned()
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(read, start)
+        for step in range(start + 1, stop + 1):
+            batch = coming.result()
+            if step < stop:
+                coming = pool.submit(read, step)
+            yield batch
 
 
 @lru_cache(maxsize=2)

@@ -165,8 +165,14 @@ class TrainParams:
     processes: int = ranged(1, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
     device: str = chosen("auto", ("auto", "cpu", "cuda"), "auto: cuda when there is one")
+    time_limit_s: float = ranged(
+        0.0, 0.0, 1e7, "seconds after which training stops, its schedule following the clock; 0: none"
+    )
     autocast: str = chosen("auto", ("auto", "none", "bfloat16"), "auto: bfloat16 on cuda, none on cpu")
     attention_backend: str = chosen("auto", ("auto", "reference", "triton"), "kernel of masked attention")
+    compile: bool = described(
+        False, "compile the blocks where no second derivative is taken; for large models on a GPU"
+    )
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")

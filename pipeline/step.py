@@ -67,15 +67,18 @@ class TrainingStep:
         self.autocast = autocast
         self.non_finite = 0
 
-    def __call__(self, batch: Batch, step: int, noise_seed: int) -> tuple[Losses, FamilyStatistics | None]:
+    def __call__(
+        self, batch: Batch, step: int, noise_seed: int, share: float | None = None
+    ) -> tuple[Losses, FamilyStatistics | None]:
         """(detached losses by name, per-family statistics of the discriminator or None) of step `step`.
 
-        noise_seed: seeds every random draw of this step, the same in every process. Raises NonFiniteError.
+        noise_seed: seeds every random draw of this step, the same in every process. share: of the training that lies
+        behind, in [0, 1]; None: step / steps. Raises NonFiniteError.
         """
         device = batch.features.device
         generator = torch.Generator(device=device).manual_seed(noise_seed)
         noise = RowNoise(generator, batch.batch_size, batch.places)
-        schedule = learning_rate_factor(self.params, step)
+        schedule = learning_rate_factor(self.params, step, share)
         self.adam_g.param_groups[0]["lr"] = self.params.generator_lr * schedule
         self.adam_d.param_groups[0]["lr"] = self.params.lr * schedule
         losses, statistics = {}, None
@@ -147,7 +150,10 @@ class TrainingStep:
     def _penalty(self, batch: Batch, fake: Tensor, noise: RowNoise) -> Tensor:
         features, role = torch.cat([batch.features, fake]), batch.role.repeat(2, 1)
         if self.params.penalty == "exact":
-            return exact_penalty(self.discriminator, features, role)
+            if not self.params.compile:
+                return exact_penalty(self.discriminator, features, role)
+            with torch.compiler.set_stance("force_eager"):  # compiled code has no second derivative
+                return exact_penalty(self.discriminator, features, role)
         shape = (len(batch.features), 2 * features.shape[1])
         moves = torch.cat(draw(torch.randn, shape, noise, features.device).chunk(2, 1))
         return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, moves)
@@ -220,11 +226,15 @@ class TrainingStep:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast)
 
 
-def learning_rate_factor(params: TrainParams, step: int) -> float:
-    """Factor on the step sizes: linear warm-up, 1, then linear to zero from decay_start × steps on."""
+def learning_rate_factor(params: TrainParams, step: int, share: float | None = None) -> float:
+    """Factor on the step sizes: linear warm-up, 1, then linear to zero once a share decay_start lies behind.
+
+    share: see `TrainingStep.__call__`.
+    """
     warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
+    place = step if share is None else share * params.steps
     start = params.decay_start * params.steps
-    left = (params.steps - step) / max(1.0, params.steps - start) if step > start else 1.0
+    left = (params.steps - place) / max(1.0, params.steps - start) if place > start else 1.0
     return warm * left
 
 
@@ -247,6 +257,9 @@ def build_step(
         minibatch_group=train.minibatch_group,
         attention_backend=train.attention_backend,
     ).to(device)
+    if train.compile:
+        for block in (*generator.body.blocks, *discriminator.body.blocks):
+            block.compile(fullgraph=True, dynamic=True)  # one graph serves every block and every mask
     autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
     average = deepcopy(generator)
     return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=reduce)

@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from kernels.task_sampling import FAMILIES, TaskBank
 from pipeline import distributed
-from pipeline.batches import Batch, BatchReader, Counts
+from pipeline.batches import Batch, BatchReader, Counts, read_ahead
 from pipeline.checkpoint import Checkpoints, run_key
+from pipeline.clock import Clock
 from pipeline.files import write_json
 from pipeline.model_files import save_network
 from pipeline.params import Params, TrainParams, merge_params, to_dict
@@ -60,6 +61,7 @@ def train_process(raw_params: dict, root: str) -> None:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("high")  # the penalty runs in float32: on tensor cores
     world = distributed.join(device)
     try:
         _train(params, where, device, world)
@@ -69,6 +71,10 @@ def train_process(raw_params: dict, root: str) -> None:
 
 def _train(params: Params, where: Paths, device: torch.device, world: distributed.World) -> None:
     started = time.perf_counter()
+    if params.train.time_limit_s and world.processes > 1:
+        raise ValueError(
+            f"'train.time_limit_s' must be 0 with several processes, whose clocks differ. Got {params.train.time_limit_s}."
+        )
     seed = params.seed + params.train.seed_offset
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
@@ -78,7 +84,9 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         {"curves": where.plots / "train", "progress": where.models / "progress"},
     )
     resumed = checkpoints.restore(state, put_back=world.is_first)
-    first_step, train = resumed.step, params.train
+    first_step = done = resumed.step
+    train = params.train
+    clock = Clock(train.steps, train.time_limit_s, started)
     world.barrier()
     with (
         stop_requests() as stop,
@@ -90,23 +98,26 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             range(first_step, train.steps), "train", train.steps, initial=first_step, disable=not world.is_first,
             unit="step", mininterval=1.0, dynamic_ncols=True,
         )  # fmt: skip
-        for step in progress:
-            batch, signal_number = _agree(world, reader(step), stop)
+        for step, batch in zip(progress, read_ahead(reader, first_step, train.steps, device), strict=False):
+            batch, signal_number = _agree(world, batch, stop)
             if signal_number:
                 _stop(checkpoints, step, state, log, world, signal_number)
-            losses, statistics = state(batch.to(device), step, noise_seed(seed, step))
+            losses, statistics = state(batch.to(device), step, noise_seed(seed, step), clock.share(step))
             done = step + 1
+            last = clock.is_over(done)
             log.collect(losses)
-            if done % train.log_interval == 0 or done == train.steps:
+            if done % train.log_interval == 0 or last:
                 shown = log.write(done, statistics, FAMILIES)
                 progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-            if world.is_first and (done % train.sample_interval == 0 or done == train.steps):
+            if world.is_first and (done % train.sample_interval == 0 or last):
                 _save_grid(state, schema, params, reader, where.models / "progress", done)
-            if world.is_first and done % train.checkpoint_interval == 0 and done < train.steps:
+            if world.is_first and done % train.checkpoint_interval == 0 and not last:
                 checkpoints.save(done, state, log.sums())
+            if last:
+                break
     if world.is_first:
         _save(params, where, schema, state)
-        _save_metrics(params, where, first_step, time.perf_counter() - started, log.last, world)
+        _save_metrics(params, where, (first_step, done), time.perf_counter() - started, log.last, world)
         checkpoints.clear()
     world.barrier()
 
@@ -199,16 +210,21 @@ def _save(params: Params, where: Paths, schema: Schema, state: TrainingStep) -> 
 
 
 def _save_metrics(
-    params: Params, where: Paths, first_step: int, wall_s: float, last: dict[str, float], world: distributed.World
+    params: Params,
+    where: Paths,
+    steps: tuple[int, int],
+    wall_s: float,
+    last: dict[str, float],
+    world: distributed.World,
 ) -> None:
     own = resource.getrusage(resource.RUSAGE_SELF)
-    steps = params.train.steps - first_step
+    first, done = steps
     write_json(
         where.metrics / "train.json",
         {
-            "steps": params.train.steps,
-            "resumed_at_step": first_step,
-            "images_per_s": round(steps * params.train.batch_size / wall_s, 1),
+            "steps": done,
+            "resumed_at_step": first,
+            "images_per_s": round((done - first) * params.train.batch_size / wall_s, 1),
             "wall_s": round(wall_s, 1),
             "cpu_s_per_process": round(own.ru_utime + own.ru_stime, 1),
             "peak_rss_mb": round(own.ru_maxrss / 1024, 1),
