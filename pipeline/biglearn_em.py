@@ -9,20 +9,21 @@ marginal over a random subset T of coordinates, often after a random rotation, a
 Expectation Maximization", AAAI 2024; arXiv 2407.21319, §2). A last stretch of joint steps settles it.
 
 Legend: N rows, D features, K components, T = |T| target coordinates, F = 1 + T + T(T+1)/2 moments.
-An EM step is two matrix products with the N×F moments; no array is larger than N×max(F, K), in row chunks.
+An EM step is two matrix products with the F×N moments; no array is larger than N×max(F, K), in row chunks.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from kernels.gmm import normalise_rows
+from kernels.gmm import normalise_columns
 
 CHUNK_BYTES = 1 << 26  # memory of one chunk of moments
 LEAST_MASS = 1e-10  # rows: a component with less keeps its mean and covariance
@@ -160,10 +161,9 @@ class BigLearnEM(DensityMixin, BaseEstimator):
         log_density = np.empty(len(rows))
         responsibilities = np.empty((len(rows), self.n_components))
         coefficients = _coefficients(mixture.weights, mixture.means, mixture.covariances)
-        for part in _chunks(len(rows), coefficients.shape[0]):
-            logits = _moments(rows[part]) @ coefficients
-            normalise_rows(logits, log_density[part])
-            responsibilities[part] = logits
+        for part in _chunks(len(rows), coefficients.shape[1]):
+            shares, log_density[part] = _expect(coefficients, _moments(rows[part]))
+            responsibilities[part] = shares.T
         return log_density - np.log(self._scale).sum(), responsibilities
 
     def _check_parameters(self):
@@ -231,14 +231,12 @@ class BigLearnEM(DensityMixin, BaseEstimator):
         alpha = 1 / self.n_components if self.weight_prior == "auto" else self.weight_prior
         for _ in range(self.n_inner):
             coefficients = _coefficients(mixture.weights, mixture.means[:, target], mixture.covariances[block])
-            sums, bound = np.zeros((self.n_components, coefficients.shape[0])), 0.0
+            sums, bound = np.zeros_like(coefficients), 0.0
             for c, part in enumerate(chunks):
                 moments = kept[c] if kept else _moments(rows[part])
-                responsibilities = moments @ coefficients
-                log_density = np.empty(len(moments))
-                normalise_rows(responsibilities, log_density)
+                responsibilities, log_density = _expect(coefficients, moments)
                 bound += log_density.sum()
-                sums += responsibilities.T @ moments
+                sums += responsibilities @ moments.T
             means, covariances = _maximise(sums, mixture.means[:, target], mixture.covariances[block], prior)
             mixture.means[:, target] = means
             mixture.covariances[block] = covariances
@@ -254,29 +252,43 @@ def _chunks(rows: int, moments: int) -> list[slice]:
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
 
 
+@lru_cache(maxsize=64)
+def _upper(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (i, j) with i ≤ j < width, row by row."""
+    return np.triu_indices(width)
+
+
 def _moments(rows: np.ndarray) -> np.ndarray:
-    """(N, F): 1, x_i, and x_i·x_j for i ≤ j, of rows (N, T)."""
+    """(F, N): 1, x_i, and x_i·x_j for i ≤ j, of rows (N, T)."""
     width = rows.shape[1]
-    moments = np.empty((len(rows), 1 + width + width * (width + 1) // 2))
-    moments[:, 0] = 1.0
-    moments[:, 1 : 1 + width] = rows
-    column = 1 + width
+    moments = np.empty((1 + width + width * (width + 1) // 2, len(rows)))
+    moments[0] = 1.0
+    moments[1 : 1 + width] = rows.T
+    line = 1 + width
     for i in range(width):
-        np.multiply(rows[:, i : i + 1], rows[:, i:], out=moments[:, column : column + width - i])
-        column += width - i
+        np.multiply(moments[1 + i], moments[1 + i : 1 + width], out=moments[line : line + width - i])
+        line += width - i
     return moments
 
 
+def _expect(coefficients: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(responsibilities (K, N), log-densities (N,)) of moments (F, N)."""
+    shares = coefficients @ moments
+    largest, total = np.empty(moments.shape[1]), np.empty(moments.shape[1])
+    normalise_columns(shares, largest, total)
+    return shares, largest + np.log(total)
+
+
 def _coefficients(weights: np.ndarray, means: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """(F, K): column k·moments(x) = log π_k N(x; μ_k, Σ_k), the quadratic form written out."""
+    """(K, F): row k·moments(x) = log π_k N(x; μ_k, Σ_k), the quadratic form written out."""
     width = means.shape[1]
     precision = np.linalg.inv(covariances)
     pull = np.einsum("kde,ke->kd", precision, means)
     constant = width * math.log(2 * math.pi) + np.linalg.slogdet(covariances)[1] + (pull * means).sum(axis=1)
-    upper = np.triu_indices(width)
+    upper = _upper(width)
     quadratic = -precision[:, upper[0], upper[1]]
     quadratic[:, upper[0] == upper[1]] *= 0.5
-    return np.concatenate([(np.log(weights) - 0.5 * constant)[:, None], pull, quadratic], axis=1).T.copy()
+    return np.concatenate([(np.log(weights) - 0.5 * constant)[:, None], pull, quadratic], axis=1)
 
 
 def _maximise(sums: np.ndarray, means: np.ndarray, covariances: np.ndarray, prior: float):
@@ -289,7 +301,7 @@ def _maximise(sums: np.ndarray, means: np.ndarray, covariances: np.ndarray, prio
     alive = mass > LEAST_MASS
     safe = np.where(alive, mass, 1.0)
     centre = np.where(alive[:, None], sums[:, 1 : 1 + width] / safe[:, None], means)
-    upper = np.triu_indices(width)
+    upper = _upper(width)
     scatter = np.empty_like(covariances)
     scatter[:, upper[0], upper[1]] = sums[:, 1 + width :]
     scatter[:, upper[1], upper[0]] = sums[:, 1 + width :]

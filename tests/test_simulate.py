@@ -74,7 +74,7 @@ def test_every_figure_is_drawn_and_captioned(done):
     for name, entry in captions.items():
         assert entry["title"] and entry["caption"].endswith("."), name
         with Image.open(folder / name) as image:
-            assert min(image.size) > 200, name
+            assert min(image.size) > 150, name
             assert getattr(image, "n_frames", 1) == (TINY["animation_frames"] if name.endswith(".gif") else 1)
 
 

@@ -2,7 +2,7 @@
 
 from kernels.gmm.descent import PARAMETER_ROWS, descend, start_parameters
 from kernels.gmm.divergence import kl_divergence_2d, standard_normal_nodes
-from kernels.gmm.responsibilities import normalise_rows
+from kernels.gmm.responsibilities import normalise_columns
 from kernels.gmm.surfaces import mean_divergence, surface, task_divergence
 
 __all__ = [
@@ -10,7 +10,7 @@ __all__ = [
     "descend",
     "kl_divergence_2d",
     "mean_divergence",
-    "normalise_rows",
+    "normalise_columns",
     "standard_normal_nodes",
     "start_parameters",
     "surface",

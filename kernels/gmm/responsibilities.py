@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.693145751953125, 1.42860682030941723e-6  # Cody–Waite split of ln 2
 _ROUND = 6755399441055744.0  # 1.5·2⁵²: adding it leaves round(x) in the low mantissa bits
+BLOCK_ROWS = 512
 _LOWEST = -708.0  # e^-708 is the smallest normal float64
 # Taylor coefficients 1/k! of eˣ on |x| ≤ ln 2 / 2: degree 12 leaves 2e-16.
 _T = tuple(1.0 / float(f) for f in np.cumprod([1, *range(1, 13)]))
@@ -32,7 +33,7 @@ def _scale_by_power(typing_context, value, shifted):
 @njit(inline="always", fastmath={"contract"})
 def exp_nonpositive(x):
     """eˣ for float64 x ≤ 0, relative error 4e-16; e⁻⁷⁰⁸ below −708."""
-    x = x if x > _LOWEST else _LOWEST
+    x = _LOWEST if x < _LOWEST else x
     shifted = x * _LOG2_E + _ROUND
     n = shifted - _ROUND
     r = (x - n * _LN2_HIGH) - n * _LN2_LOW
@@ -42,23 +43,30 @@ def exp_nonpositive(x):
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-def normalise_rows(log_joint, log_density):
-    """Turns log_joint (N, K) = log π_k N(x_n; k) into responsibilities in place; fills log_density (N,).
+def normalise_columns(log_joint, largest, total):
+    """Turns log_joint (K, N) = log π_k N(x_n; k) into responsibilities in place.
 
-    A row of NaN stays NaN and makes its log-density NaN.
+    Fills largest and total (N,): log p(x_n) = largest + ln total. A column of NaN stays NaN and makes its total
+    NaN. Rows are the SIMD axis, in blocks that stay in the first-level cache.
     """
-    components = log_joint.shape[1]
-    for n in range(log_joint.shape[0]):
-        largest = log_joint[n, 0]
+    components, rows = log_joint.shape
+    for start in range(0, rows, BLOCK_ROWS):
+        stop = min(start + BLOCK_ROWS, rows)
+        most, mass = largest[start:stop], total[start:stop]
+        most[:] = log_joint[0, start:stop]
         for k in range(1, components):
-            value = log_joint[n, k]
-            largest = value if value > largest else largest
+            part = log_joint[k, start:stop]
+            for n in range(most.size):
+                most[n] = part[n] if part[n] > most[n] else most[n]
+        mass[:] = 0.0
         for k in range(components):
-            log_joint[n, k] = exp_nonpositive(log_joint[n, k] - largest)
-        total = 0.0
+            part = log_joint[k, start:stop]
+            for n in range(most.size):
+                e = exp_nonpositive(part[n] - most[n])
+                part[n] = e
+                mass[n] += e
+        scale = 1.0 / mass
         for k in range(components):
-            total += log_joint[n, k]
-        scale = 1.0 / total
-        for k in range(components):
-            log_joint[n, k] *= scale
-        log_density[n] = largest + np.log(total)
+            part = log_joint[k, start:stop]
+            for n in range(most.size):
+                part[n] *= scale[n]

@@ -63,8 +63,8 @@ def _bits_float(typing_context, x):
 
 @njit(inline="always", fastmath={"contract"})
 def exp2(x):
-    """2^x for float32 x ≤ 127, relative error 1.5e-7; 2^-126 below -126."""
-    x = x if x > _LOWEST else _LOWEST
+    """2^x for float32 x ≤ 127, relative error 2.2e-7; 2^-126 below -126."""
+    x = _LOWEST if x < _LOWEST else x
     shifted = x + _ROUND
     r = x - (shifted - _ROUND)
     p = _E0 + r * (_E1 + r * (_E2 + r * (_E3 + r * (_E4 + r * _E5))))
@@ -84,7 +84,7 @@ def log(x):
 
 @njit(inline="always", fastmath={"contract"})
 def sin_cos_turns(x):
-    """(sin 2πx, cos 2πx) for float32 x in [-1/2, 1/2], absolute error 3e-7, by the half-angle identities."""
+    """(sin 2πx, cos 2πx) for float32 x in [-1/2, 1/2], absolute error 7e-7, by the half-angle identities."""
     u = x * x
     s = x * (_S0 + u * (_S1 + u * (_S2 + u * (_S3 + u * _S4))))
     c = _C0 + u * (_C1 + u * (_C2 + u * (_C3 + u * (_C4 + u * _C5))))
