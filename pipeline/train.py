@@ -37,7 +37,7 @@ from pipeline.stopping import Stopped, StopRequest, stop_requests
 from pipeline.training_log import TrainingLog
 
 # What a run's result depends on, for the key of its checkpoints: modules, kernels, parameters.
-CODE = ("batches", "flat", "losses", "networks", "noise", "schema", "step", "train", "training_log")
+CODE = ("batches", "clock", "flat", "losses", "networks", "noise", "schema", "step", "train", "training_log")
 KERNELS = ("discriminator_losses", "masked_attention", "task_sampling")
 GROUPS = ("seed", "network", "train", "sample")
 HOW_IT_RUNS = ("checkpoint_interval", "processes", "threads")  # may change between an interruption and the restart
@@ -111,8 +111,8 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
                 progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
             if world.is_first and (done % train.sample_interval == 0 or last):
                 _save_grid(state, schema, params, reader, where.models / "progress", done)
-            if world.is_first and done % train.checkpoint_interval == 0 and not last:
-                checkpoints.save(done, state, log.sums())
+            if done % train.checkpoint_interval == 0 and not last:
+                _checkpoint(checkpoints, done, state, log, world)
             if last:
                 break
     if world.is_first:
@@ -132,6 +132,14 @@ def _agree(world: distributed.World, batch: Batch, stop: StopRequest) -> tuple[B
     return replace(batch, relative=relative), signal.SIGTERM if signal_number else 0
 
 
+def _checkpoint(
+    checkpoints: Checkpoints, step: int, state: TrainingStep, log: TrainingLog, world: distributed.World
+) -> None:
+    sums = log.sums()  # asked for by every process, written by one
+    if world.is_first:
+        checkpoints.save(step, state, sums)
+
+
 def _stop(
     checkpoints: Checkpoints,
     step: int,
@@ -141,8 +149,7 @@ def _stop(
     signal_number: int,
 ) -> None:
     """Saves the state after `step` finished steps and raises Stopped, in every process."""
-    if world.is_first:
-        checkpoints.save(step, state, log.sums())
+    _checkpoint(checkpoints, step, state, log, world)
     world.barrier()
     name = signal.Signals(signal_number).name
     raise Stopped(f"{name} after {step} steps; saved, the next run goes on from there", signal_number)

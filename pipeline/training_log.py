@@ -24,7 +24,7 @@ class TrainingLog:
     """Collects device scalars each step without waiting for the device; writes their means at log lines.
 
     average: averages a tensor over all processes in place; every process calls `write`, the first one, with
-    enabled, writes. sums: what `sums()` gave when the run was interrupted. last: the values of the newest line.
+    enabled, writes. sums: what `sums` gave when the run was interrupted. last: the values of the newest line.
     Use as a context manager.
     """
 
@@ -51,8 +51,9 @@ class TrainingLog:
             self._live.end()
 
     def sums(self) -> Sums:
-        """Name → (sum, number of values) since the last line; of this process."""
-        return {k: (float(total), count) for k, (total, count) in self._sums.items()}
+        """Name → (sum, number of values) since the last line, the mean over processes, which all must ask for it."""
+        totals = self._totals()
+        return {k: (totals[k], count) for k, (_, count) in self._sums.items()}
 
     def collect(self, losses: dict[str, Tensor]) -> None:
         """Adds one step's () tensors."""
@@ -62,7 +63,7 @@ class TrainingLog:
 
     def write(self, step: int, statistics: FamilyStatistics | None, families: tuple[str, ...]) -> dict[str, float]:
         """Writes the means since the last line and returns those worth showing in a progress bar."""
-        line = self._means()
+        line = {k: total / self._sums[k][1] for k, total in self._totals().items()}
         if statistics is not None:
             line |= self._accuracies(statistics, families)
         now = time.perf_counter()
@@ -76,12 +77,12 @@ class TrainingLog:
             self._live.make_summary()
         return {k: line[k] for k in ("discriminator_loss", "generator_loss", "cross_entropy") if k in line}
 
-    def _means(self) -> dict[str, float]:
+    def _totals(self) -> dict[str, float]:
         if not self._sums:
             return {}
-        means = torch.stack([torch.as_tensor(total, dtype=torch.float64) / n for total, n in self._sums.values()])
-        self._average(means)
-        return dict(zip(self._sums, means.tolist(), strict=True))
+        totals = torch.stack([torch.as_tensor(total, dtype=torch.float64) for total, _ in self._sums.values()])
+        self._average(totals)
+        return dict(zip(self._sums, totals.tolist(), strict=True))
 
     def _accuracies(self, statistics: FamilyStatistics, families: tuple[str, ...]) -> dict[str, float]:
         right = torch.stack([statistics.count, statistics.count * statistics.accuracy]).double()
