@@ -310,8 +310,10 @@ def demo(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free port.")] = 8000,
 ) -> None:
     """Open a page to play with a model. Draw, erase any part, see diverse completions and their uncertainty."""
-    from pipeline.demo import serve
-
+    try:
+        from pipeline.demo import serve
+    except ModuleNotFoundError as error:
+        raise ValueError(f"The page needs {error.name}: pip install 'biglearn[demo]'.") from error
     serve(model, data, host, port)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -28,16 +29,16 @@ def image_files(folder: Path) -> list[Path]:
     return [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(source: Path | BinaryIO) -> Image.Image:
     """The decoded image, turned as its EXIF says, in its own mode. Raises NotAnImage naming the file and the fault.
 
     The size in the header is checked before a pixel is decoded.
     """
-    path = Path(path)
+    path = source if isinstance(source, Path) else "the image"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(source) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise NotAnImage(f"{path}: at most {MAX_PIXELS} pixels. Got {image.width}×{image.height}.")
                 image.load()
