@@ -42,10 +42,10 @@ golden: environment
 	$(RUN)/python -m tests.golden
 
 bench: environment
-	for script in task_sampling attention losses gmm25; do $(RUN)/python -m benchmarks.$$script; done
+	for script in task_sampling attention losses training_step gmm25; do $(RUN)/python -m benchmarks.$$script; done
 
 gpu: environment
-	$(RUN)/python -m pytest -m gpu && $(RUN)/python -m benchmarks.attention && $(RUN)/python -m benchmarks.losses
+	$(RUN)/python -m benchmarks.gpu_day --out data/gpu_day_results
 
 clean:
 	rm -rf data/raw data/tokens data/tasks data/simulations data/models data/checkpoints data/metrics data/plots data/report
