@@ -31,19 +31,22 @@ def obtain(file: RemoteFile, dataset: str, folder: Path, params: FetchParams) ->
 
     Raises DownloadError listing every address tried and why it failed.
     """
-    if Path(file.name).name != file.name:
+    if Path(file.name).name != file.name or file.name in ("", ".."):
         raise ValueError(f"'name' of a remote file must have no folder. Got {file.name!r}.")
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / file.name
     if target.is_file():
         if _matches(target, file):
             return target
-        _set_aside(target)
-    failures = []
+        _set_aside(target, file)
+    part, failures = folder / f"{file.name}.part", []
     for address in addresses(file, dataset):
-        part = folder / f"{file.name}.part"
+        begun = part.is_file()
         try:
             _fetch(address, part, file, params)
+            if begun and not _matches(part, file):  # the mirror may be good and what lay here from before was not
+                _set_aside(part, file)
+                _fetch(address, part, file, params)
         except OSError as error:  # requests' errors are OSErrors too; a full disk is not the mirror's fault
             if error.errno is not None and not isinstance(error, requests.RequestException | FileNotFoundError):
                 raise
@@ -53,7 +56,7 @@ def obtain(file: RemoteFile, dataset: str, folder: Path, params: FetchParams) ->
             os.replace(part, target)
             return target
         failures.append(f"{address}: {part.stat().st_size} bytes whose SHA-256 is not {file.sha256[:12]}…")
-        os.replace(part, folder / f"{file.name}.rejected")
+        _set_aside(part, file)
     raise DownloadError(
         f"no mirror gave {dataset}/{file.name}. Tried:\n  "
         + "\n  ".join(failures)
@@ -73,9 +76,9 @@ def _matches(path: Path, file: RemoteFile) -> bool:
     return path.stat().st_size == file.size and sha256(path) == file.sha256
 
 
-def _set_aside(path: Path) -> None:
-    kept = path.with_name(f"{path.name}.rejected")
-    print(f"{path.name}: does not match its checksum; kept as {kept.name}, fetching it again", flush=True)
+def _set_aside(path: Path, file: RemoteFile) -> None:
+    kept = path.with_name(f"{file.name}.rejected")
+    print(f"{path.name}: does not match its checksum; kept as {kept.name}", flush=True)
     os.replace(path, kept)
 
 
