@@ -96,8 +96,10 @@ def browser(width: int = 1200, height: int = 1100, dark: bool = False) -> Iterat
             answer = requests.post(f"{root}/session", json={"capabilities": options}, timeout=120).json()["value"]
             assert "sessionId" in answer, answer
             session = f"{root}/session/{answer['sessionId']}"
-            yield Browser(session)
-            requests.delete(session, timeout=60)
+            try:
+                yield Browser(session)
+            finally:
+                requests.delete(session, timeout=60)  # ends Chromium; the driver alone would leave it
     finally:
         driver.terminate()
         driver.wait(20)
