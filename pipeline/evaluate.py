@@ -23,6 +23,7 @@ from tqdm import tqdm
 from pipeline import charts, evaluation_pictures
 from pipeline.cells import Task, curve_tasks, named_tasks, predicted_tokens, token_codes, whole_images
 from pipeline.classifier import train_classifier
+from pipeline.devices import choose_device
 from pipeline.evaluation import (
     METHODS,
     Table,
@@ -113,7 +114,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
 def read_data(params: Params, where: Paths) -> Data:
     """The generator, both splits and the tasks. Raises ValueError when the generator knows another schema."""
     schema = Schema.load(where.tokens / "schema.json")
-    sampler = Sampler.load(where.generator)
+    sampler = Sampler.load(where.generator, choose_device(params.sample.device, "sample.device").type)
     if json.loads(sampler.schema.to_json()) != json.loads(schema.to_json()):
         raise ValueError(
             f"'{where.generator}' must be trained on the rows in '{where.tokens}'. "

@@ -206,6 +206,7 @@ class SampleParams:
     """How samples are drawn from the trained generator."""
 
     batch_size: int = ranged(512, 1, 10**6, "rows per forward pass")
+    device: str = chosen("auto", ("auto", "cpu", "cuda"), "where evaluate draws; auto: cuda when there is one")
 
 
 @dataclass

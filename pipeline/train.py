@@ -24,9 +24,10 @@ from pipeline import distributed
 from pipeline.batches import Batch, BatchReader, Counts, read_ahead
 from pipeline.checkpoint import Checkpoints, run_key
 from pipeline.clock import Clock
+from pipeline.devices import choose_device
 from pipeline.files import write_json
 from pipeline.model_files import save_network
-from pipeline.params import Params, TrainParams, merge_params, to_dict
+from pipeline.params import Params, merge_params, to_dict
 from pipeline.paths import Paths
 from pipeline.pictures import save_progress_grid
 from pipeline.sampler import Sampler
@@ -45,7 +46,7 @@ HOW_IT_RUNS = ("checkpoint_interval", "processes", "threads")  # may change betw
 
 def run(params: Params, where: Paths) -> None:
     """Trains and writes data/models/{generator, discriminator, progress}, data/metrics/train.json and curves."""
-    device = _device(params.train)
+    device = choose_device(params.train.device, "train.device")
     if distributed.started_by_torchrun() or params.train.processes == 1 or device.type == "cuda":
         train_process(to_dict(params), str(where.root))
     else:
@@ -57,7 +58,7 @@ def train_process(raw_params: dict, root: str) -> None:
     params, where = merge_params(raw_params), Paths(Path(root))
     torch.set_num_threads(params.train.threads)
     torch.set_flush_denormal(True)
-    device = _device(params.train)
+    device = choose_device(params.train.device, "train.device")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
@@ -177,13 +178,6 @@ def _reader(params: Params, where: Paths, schema: Schema, world: distributed.Wor
         pairs=params.train.communication_weight > 0,
         least_source_share=params.train.likelihood_source_share,
     )
-
-
-def _device(train: TrainParams) -> torch.device:
-    if train.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("'train.device' must be cpu or auto where there is no CUDA device. Got 'cuda'.")
-    wanted = train.device if train.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(wanted)
 
 
 def _key(params: Params, where: Paths) -> str:
