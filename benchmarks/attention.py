@@ -71,6 +71,16 @@ def peak_mb(call: Callable[[], object]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
+def in_graph_ms(call: Callable[[], object]) -> float:
+    """`graph_ms`, NaN for a call that cannot be captured."""
+    try:
+        return graph_ms(call)
+    except RuntimeError as failure:
+        print(f"no graph: {failure}"[:160], flush=True)
+        torch.cuda.synchronize()
+        return float("nan")
+
+
 def make_sides(problem: sides.Problem, names: list[str]) -> dict[str, dict[int, Callable]]:
     """Side → order → call. A side that the installed PyTorch lacks raises when it is built."""
     packed = problem.qkv, problem.gradient, problem.cotangent
@@ -104,7 +114,7 @@ def measure_card(shape: str, share: float, rates: tuple[float, float], names: li
     for name in names:
         try:
             calls = make_sides(problem, [name])[name]
-            times = {k: (stream_ms(call), graph_ms(call)) for k, call in calls.items()}
+            times = {k: (stream_ms(call), in_graph_ms(call)) for k, call in calls.items()}
             peak = peak_mb(calls[max(calls)])
         except Exception as failure:  # noqa: BLE001 one baseline that cannot run must not lose the others' figures
             rows.append({"shape": shape, "share": share, "side": name, "stage": "failed", "note": str(failure)[:120]})
@@ -159,7 +169,7 @@ def run_card(options: argparse.Namespace) -> dict:
         own = whole(rows, shape, share, "ours")
         for side in ("eager", "eager_padded", "compiled"):
             other = whole(rows, shape, share, side)
-            if own and other:
+            if own and other and own == own and other == other:
                 ratios[f"ratio_{side}_{shape}_{share}"] = round(other / own, 2)
     fair = [v for k, v in ratios.items() if k.startswith("ratio_eager_padded")]
     return {"ratio": min(fair) if fair else None} | ratios | stamp

@@ -77,14 +77,14 @@ def rounds_ms(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 def stream_ms(call: Callable[[], object], budget_ms: float = 60.0) -> float:
     """Milliseconds of a call on a card as eager code meets it: the median over as many calls as fit the budget."""
-    for _ in range(3):
+    for _ in range(2):
         call()
     torch.cuda.synchronize()
     start = time.perf_counter()
     call()
     torch.cuda.synchronize()
     once_ms = (time.perf_counter() - start) * 1e3
-    count = int(min(200, max(5, budget_ms / max(once_ms, 1e-3))))
+    count = int(min(200, max(3, budget_ms / max(once_ms, 1e-3))))
     marks = [torch.cuda.Event(enable_timing=True) for _ in range(count + 1)]
     marks[0].record()
     for mark in marks[1:]:
@@ -94,13 +94,18 @@ def stream_ms(call: Callable[[], object], budget_ms: float = 60.0) -> float:
     return statistics.median(a.elapsed_time(b) for a, b in zip(marks[:-1], marks[1:], strict=True))
 
 
-def graph_ms(call: Callable[[], object], repeats: int = 8, budget_ms: float = 60.0) -> float:
-    """Milliseconds of a call on a card with no launch costs: `repeats` of them in a CUDA graph, replayed."""
+def graph_ms(call: Callable[[], object], budget_ms: float = 60.0) -> float:
+    """Milliseconds of a call on a card with no launch costs: some of them in a CUDA graph, replayed."""
+    call()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    repeats = int(min(8, max(1, 4e-3 / (time.perf_counter() - start))))
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        for _ in range(2):
-            call()
+        call()
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
