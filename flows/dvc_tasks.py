@@ -22,6 +22,7 @@ _HINTS = (
     "dvc config core.autostage",
     "Use `dvc push`",
 )
+_BUSY = ("is busy", "Unable to acquire lock", "another process is running the stage")
 _IN_PROCESS = threading.Lock()  # DVC's Repo objects are not made for threads
 
 
@@ -45,7 +46,7 @@ class Output:
     @property
     def is_busy(self) -> bool:
         """True when another DVC process holds what this one needs."""
-        return any("is busy" in line or "Unable to acquire lock" in line for line in self.lines)
+        return any(sign in line for sign in _BUSY for line in self.lines)
 
     def reason(self, stage: str) -> str:
         """The stage's own message (`<stage>: …`), else DVC's error, else the last line."""

@@ -286,6 +286,15 @@ class ReproduceParams:
 
 
 @dataclass
+class RetrainParams:
+    """flows/retrain.py: the gate a new model passes before it is promoted."""
+
+    metric: str = described("fid", "key of data/metrics/evaluate.json that decides")
+    direction: str = chosen("lower", ("lower", "higher"), "which way is better")
+    tolerance: float = ranged(0.05, 0.0, 10.0, "how much worse a new model may be, share of the promoted one's value")
+
+
+@dataclass
 class Params:
     """All groups, plus the seed every random stream is derived from."""
 
@@ -301,6 +310,7 @@ class Params:
     simulate: SimulateParams = field(default_factory=SimulateParams)
     report: ReportParams = field(default_factory=ReportParams)
     reproduce: ReproduceParams = field(default_factory=ReproduceParams)
+    retrain: RetrainParams = field(default_factory=RetrainParams)
 
 
 def load_params(path: Path | str | None = None, overrides: Sequence[str] = ()) -> Params:

@@ -75,6 +75,11 @@ class Paths:
         return self.data / "plots"
 
     @property
+    def promoted(self) -> Path:
+        """flows.retrain: generator/ of the promoted model and promoted.json; not an out of any stage."""
+        return self.data / "promoted"
+
+    @property
     def report(self) -> Path:
         return self.data / "report"
 
