@@ -7,8 +7,9 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX),)
 READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(RUN):$(PATH)  # `python` in dvc.yaml is the environment's
 
-.PHONY: environment reproduce test test-slow lint format deps golden bench gpu clean
+.PHONY: environment reproduce serve test test-slow lint format deps golden bench gpu clean
 
 environment: $(READY)
 
@@ -22,6 +23,9 @@ $(READY): requirements.lock pyproject.toml
 
 reproduce: environment
 	$(RUN)/dvc repro
+
+serve: environment
+	$(RUN)/python -m flows.serve
 
 test: environment
 	$(RUN)/python -m pytest -m "not slow and not gpu"

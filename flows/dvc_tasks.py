@@ -88,7 +88,7 @@ def stale_stages(root: Path, stages: Sequence[str]) -> set[str]:
 
 def run_dvc(root: Path, arguments: Sequence[str], log: Callable[[str], object], *, timeout_s: float) -> int:
     """Exit code of `dvc <arguments>` in `root`, started so that it dies with this process."""
-    command = [sys.executable, "-m", "flows.dvc_child", "--wait-for-lock", *arguments]
+    command = [sys.executable, "-m", "flows.child", "dvc", "--wait-for-lock", *arguments]
     return stream(command, root, log, timeout_s=timeout_s, environment=child_environment())
 
 

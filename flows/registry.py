@@ -23,6 +23,7 @@ from pipeline.model_files import read_network
 from pipeline.paths import Paths
 
 ARTIFACT, STAGE = "generator", "production"
+FIRST_VERSION = "v0.1.0"
 MODEL = "data/models/generator"
 
 
@@ -64,7 +65,10 @@ def promote(root: Path, revision: str, reason: str) -> Promoted:
             _export(root, revision, Path(trial) / "generator")  # a model that does not load is not promoted
         version = _version_of(root, revision)
         if not version:
-            version = api.register(str(root), ARTIFACT, ref=revision, bump_minor=True, message=reason).version
+            number = (
+                {"bump_minor": True} if git(root, "tag", "--list", f"{ARTIFACT}@v*") else {"version": FIRST_VERSION}
+            )
+            version = api.register(str(root), ARTIFACT, ref=revision, message=reason, **number).version
         api.assign(str(root), ARTIFACT, stage=STAGE, version=version, message=reason, force=True)
         current = Promoted(version, revision, reason)
     return export(root, current)

@@ -30,7 +30,7 @@ from flows.gate import Decision, judge
 from flows.process import stream
 from flows.reproduce import NETWORK_STAGES, run_stages
 from flows.show import publish_results
-from flows.workshop import WorkshopBusy, save_experiment, workshop
+from flows.workshop import WorkshopBusy, save_experiment, workshop, workshop_folder
 from pipeline.files import write_json
 from pipeline.params import Params, load_params, to_dict
 from pipeline.paths import Paths, default_root
@@ -43,13 +43,14 @@ def retrain(root: Path | None = None) -> State | dict[str, object]:
     """What was decided: promote, reason, experiment, revision; a state Skipped or Unchanged when nothing was built."""
     root, logger = Path(root or default_root()).resolve(), get_run_logger()
     try:
-        with workshop(root, "retrain", logger.info, keep_lock=True) as folder:
+        last = _last_run(root)
+        with workshop(root, "retrain", logger.info, built=last.get("revision")) as folder:
             params = load_params(folder / "params.yaml")
             fetch_again(folder, params)
             promoted = registry.promoted(root)
             if promoted is not None:
                 registry.export(root, promoted)  # a run killed between promotion and export is completed
-                if not _is_stale(folder) and _judged(folder) == _fingerprint(folder, params):
+                if not _is_stale(folder) and last.get("fingerprint") == _fingerprint(folder, params):
                     return Completed(name="Unchanged", message="data, code and parameters are those of the last run")
             return build_and_judge(root, folder, params)
     except WorkshopBusy as error:
@@ -69,7 +70,7 @@ def build_and_judge(root: Path, folder: Path, params: Params) -> dict[str, objec
     decision = Decision(decision.promote, decision.reason + note)
     if decision.promote:
         promoted = registry.promote(root, revision, decision.reason)
-    _record(folder, params)
+    write_json(_record(root), {"revision": revision, "fingerprint": _fingerprint(folder, params)})
     kept = f"{promoted.version} ({promoted.revision[:12]})"
     text = f"promoted as {kept}" if decision.promote else f"not promoted; {kept} stays"
     logger.info(f"{name}: {text}: {decision.reason}")
@@ -148,14 +149,13 @@ def _fingerprint(folder: Path, params: Params) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _judged(folder: Path) -> str:
-    """Fingerprint of what the gate saw last; empty before the first time."""
-    record = folder / ".dvc" / "tmp" / "judged.json"
-    return json.loads(record.read_text(encoding="utf8"))["fingerprint"] if record.is_file() else ""
+def _last_run(root: Path) -> dict[str, str]:
+    """revision and fingerprint of what the gate saw last; empty before the first time."""
+    return json.loads(_record(root).read_text(encoding="utf8")) if _record(root).is_file() else {}
 
 
-def _record(folder: Path, params: Params) -> None:
-    write_json(folder / ".dvc" / "tmp" / "judged.json", {"fingerprint": _fingerprint(folder, params)})
+def _record(root: Path) -> Path:
+    return workshop_folder(root, "retrain").with_suffix(".json")
 
 
 def main() -> int:

@@ -20,6 +20,7 @@ from flows.dvc_tasks import Output, run_dvc
 from pipeline.params import load_params
 from pipeline.paths import Paths
 
+BUILT_FILES = ("dvc.lock", "data/metrics")  # results that git holds; DVC's cache has the others
 DVC_TIMEOUT_S = 3600.0  # of a dvc command that only moves files
 
 
@@ -28,22 +29,27 @@ class WorkshopBusy(RuntimeError):
 
 
 @contextmanager
-def workshop(root: Path, name: str, log: Callable[[str], object], *, keep_lock: bool = False) -> Iterator[Path]:
+def workshop(root: Path, name: str, log: Callable[[str], object], *, built: str | None = None) -> Iterator[Path]:
     """The folder of the workshop `name`, at the project's current commit, its outs checked out from the cache.
 
-    keep_lock: leave dvc.lock as the last use left it, so that DVC compares with what was built here last.
-    Raises WorkshopBusy when another process holds it.
+    built: commit of an experiment saved here; its dvc.lock and metrics are put in place, so that DVC compares with
+    what was built then. Raises WorkshopBusy when another process holds the workshop.
     """
-    folder = root / ".dvc" / "tmp" / "workshops" / name
+    folder = workshop_folder(root, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_suffix(".lock"), "w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise WorkshopBusy(f"another process works in {folder}") from error
-        _prepare(root, folder, keep_lock)
+        _prepare(root, folder, built)
         dvc(folder, ["checkout", "--force", "--allow-missing", "--quiet"], log)
         yield folder
+
+
+def workshop_folder(root: Path, name: str) -> Path:
+    """Where the workshop `name` of a project lies."""
+    return root / ".dvc" / "tmp" / "workshops" / name
 
 
 def dvc(folder: Path, arguments: list[str], log: Callable[[str], object]) -> None:
@@ -64,30 +70,37 @@ def git(folder: Path, *arguments: str) -> str:
 
 def save_experiment(root: Path, folder: Path, name: str, log: Callable[[str], object]) -> str:
     """Commit id of the workshop's state, saved as the DVC experiment `name` and visible in the project."""
-    dvc(folder, ["exp", "save", "--force", "--name", name], log)
-    reference = experiment_reference(folder, name)
-    git(folder, "push", "--quiet", "--force", "origin", f"{reference}:{reference}")
+    new_files = git(folder, "ls-files", "--others", "--exclude-standard", "data/metrics").splitlines()
+    include = [word for file in new_files for word in ("--include-untracked", file)]
+    dvc(folder, ["exp", "save", "--force", "--name", name, *include], log)
+    reference = experiment_reference(folder, name, git(folder, "rev-parse", "HEAD"))
+    publish(folder, reference)
     return git(root, "rev-parse", reference)
 
 
-def experiment_reference(folder: Path, name: str) -> str | None:
-    """Full git reference of the newest experiment `name`, or None."""
-    found = git(folder, "for-each-ref", "--sort=-creatordate", "--format=%(refname)", f"refs/exps/*/*/{name}")
-    return found.splitlines()[0] if found else None
+def publish(folder: Path, reference: str) -> None:
+    """Copies an experiment's commit and reference from a workshop into the project."""
+    git(folder, "push", "--quiet", "--force", "origin", f"{reference}:{reference}")
 
 
-def _prepare(root: Path, folder: Path, keep_lock: bool) -> None:
+def experiment_reference(folder: Path, name: str, baseline: str) -> str | None:
+    """Full git reference of the experiment `name` on the commit `baseline`, or None when there is none."""
+    reference = f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}"
+    return reference if git(folder, "for-each-ref", reference) else None
+
+
+def _prepare(root: Path, folder: Path, built: str | None) -> None:
     """Brings the clone to the project's commit; heals what a killed process left."""
     commit = git(root, "rev-parse", "HEAD")
-    lock = folder / "dvc.lock"
-    kept = lock.read_bytes() if keep_lock and lock.is_file() else None
     if not _is_clone_of(root, folder):
         _clone(root, folder)
     (folder / ".git" / "index.lock").unlink(missing_ok=True)  # ours alone: the workshop's lock is held
     git(folder, "checkout", "--quiet", "--force", "--detach", commit)
     git(folder, "clean", "--quiet", "--force", "-d")
-    if kept is not None:
-        lock.write_bytes(kept)
+    kept = git(folder, "ls-tree", "-r", "--name-only", built, *BUILT_FILES).splitlines() if built else []
+    if kept:
+        git(folder, "checkout", "--quiet", built, "--", *kept)
+        git(folder, "reset", "--quiet")
     _share(root, folder)
 
 

@@ -1,0 +1,24 @@
+"""Another module's command line, ended by the kernel when the process that started it dies.
+
+    python -m flows.child dvc repro --single-item train
+
+Without it, `kill -9` of a flow leaves dvc and a trainer at work where nobody sees them.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from pipeline.stage import die_with_parent
+
+
+def main() -> None:
+    """Runs the module named first with the remaining arguments, as `python -m` does."""
+    die_with_parent()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

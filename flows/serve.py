@@ -1,0 +1,168 @@
+"""A working scheduler on one machine: Prefect's server and pages, the deployments of prefect.yaml, a worker.
+
+    make serve                                # or: python -m flows.serve [--port 4200]
+
+Everything listens on loopback alone. Ctrl-C ends the worker, its runs and the server. On several machines start
+the same three parts by hand: docs/orchestration.md.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.process import end_group
+from flows.show import REPORT_URL
+from pipeline.paths import Paths, default_root
+
+HOST, POOL = "127.0.0.1", "local"
+START_LIMIT_S = 300.0
+MISSED_HEART_S = 120  # seconds without a heartbeat after which a run counts as crashed
+
+
+def serve(root: Path, port: int) -> None:
+    """Runs until interrupted. Raises RuntimeError when a part does not start, or ends by itself."""
+    url = f"http://{HOST}:{port}"
+    if _is_taken(port):
+        raise RuntimeError(f"'port' must be free. Got {port}, where a server already listens.")
+    with ExitStack() as stack:
+        report = stack.enter_context(report_server(Paths(root).report))
+        environment = os.environ | {
+            "PREFECT_API_URL": f"{url}/api",
+            REPORT_URL: report,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+        }
+        server = stack.enter_context(
+            _prefect(root, environment, "server", "start", "--host", HOST, "--port", str(port))
+        )
+        _wait_until_healthy(f"{url}/api/health", server)
+        _run_once(root, environment, sys.executable, "-m", "flows.serve", "--prepare")
+        _run_once(root, environment, sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
+        worker = stack.enter_context(
+            _prefect(root, environment, "worker", "start", "--pool", POOL, "--install-policy", "never")
+        )
+        print(f"Prefect's pages: {url} · report: {report} · Ctrl-C ends everything", flush=True)
+        while (server.poll(), worker.poll()) == (None, None):
+            time.sleep(1.0)
+        raise RuntimeError("the server or the worker ended by itself; its last lines are above")
+
+
+def prepare() -> None:
+    """Creates, where they are missing, the work pool and the automation that ends runs whose heart stopped."""
+    from prefect.automations import Automation
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.events.actions import ChangeFlowRunState
+    from prefect.events.schemas.automations import EventTrigger, Posture
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        except ObjectAlreadyExists:
+            print(f"work pool '{POOL}' exists")
+        name = "End runs whose heart stopped"
+        if any(found.name == name for found in client.read_automations()):
+            return
+        ends = ["Completed", "Failed", "Cancelled", "Crashed"]
+        Automation(
+            name=name,
+            trigger=EventTrigger(
+                match={"prefect.resource.id": "prefect.flow-run.*"},
+                for_each={"prefect.resource.id"},
+                after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)},
+                posture=Posture.Proactive,
+                threshold=1,
+                within=MISSED_HEART_S,
+            ),
+            actions=[ChangeFlowRunState(state="CRASHED", message="no heartbeat: its process or machine is gone")],
+        ).create()
+
+
+@contextmanager
+def report_server(folder: Path) -> Iterator[str]:
+    """Address at which `folder` is served, read-only, while the context lasts."""
+    handler = functools.partial(_QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{HOST}:{server.server_address[1]}/index.html"
+        finally:
+            server.shutdown()
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """No line a request."""
+
+
+@contextmanager
+def _prefect(root: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen]:
+    """A prefect command in its own process group, ended with the context and, at the latest, with this process."""
+    command = [sys.executable, "-m", "flows.child", "prefect", *arguments]
+    child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
+    try:
+        yield child
+    finally:
+        end_group(child)
+
+
+def _run_once(root: Path, environment: dict[str, str], *command: str) -> None:
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode or "Skipping" in done.stdout:  # a malformed prefect.yaml is only skipped
+        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
+
+
+def _wait_until_healthy(address: str, server: subprocess.Popen) -> None:
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.5)
+    raise RuntimeError(f"the Prefect server did not answer at {address} within {START_LIMIT_S:g} s")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def main(port: int = 4200, only_prepare: Annotated[bool, typer.Option("--prepare", hidden=True)] = False) -> None:
+    """Serves Prefect's pages, schedules and a worker on this machine until Ctrl-C."""
+    if only_prepare:
+        prepare()
+        return
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        serve(default_root(), port)
+    except KeyboardInterrupt:
+        print("serve: stopped", flush=True)
+    except RuntimeError as error:
+        print(f"serve: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)
