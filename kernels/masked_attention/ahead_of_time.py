@@ -61,7 +61,8 @@ def candidates(name: str) -> list[list[Configuration]]:
         sizes = [(16, (1, 2)), (32, (2, 4)), (64, (4, 8)), (128, (8,))]
         largest = 64 if name == "double_tile" else 128
         return [[Configuration(n, n, w, 1) for w in warps] for n, warps in sizes if n <= largest]
-    shapes = [(64, 32, 4, 2), (64, 32, 4, 1), (64, 32, 8, 1), (32, 32, 4, 1), (32, 16, 2, 1), (16, 16, 1, 1)]
+    shapes = [(64, 32, 4, 2), (64, 32, 4, 1), (64, 32, 8, 1), (32, 32, 4, 1), (32, 16, 2, 1)]
+    shapes += [(16, 32, 4, 1), (16, 32, 8, 1), (16, 16, 4, 1)]  # float32 at large head dimensions
     shapes.insert(0, (64, 64, 8, 2) if name.startswith("double") else (64, 64, 4, 2))
     if name == "forward_blocks":
         shapes.insert(0, (128, 64, 8, 2))
