@@ -12,6 +12,8 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from pipeline import charts
 from pipeline.evaluation import METHODS
 from pipeline.params import Params
@@ -23,6 +25,7 @@ STAGES = ("fetch", "prepare", "tasks", "simulate", "train", "evaluate")
 MEASURED = ("tasks", "simulate", "train", "evaluate")  # stages that leave data/metrics/<stage>.json
 CURVE_POINTS = 400  # of a training curve, at most: more cannot be told apart on a page
 PROGRESS_SHOWN = 4  # sample grids of the training, at most
+WIDE = 1.8  # width over height from which a picture takes the whole width, where its caption says nothing
 
 
 @dataclass(frozen=True)
@@ -265,8 +268,17 @@ def pictures(folder: Path, paper: bool = False) -> dict[str, Picture]:
         title, caption = said["title"], said.get("caption", "")
         alt = said.get("alt") or (f"{title}. {caption}" if caption else title)
         uri = data_uri(path.read_bytes(), path.suffix)
-        out[path.name] = Picture(title, caption, alt, uri, paper, bool(said.get("wide", False)))
+        wide = said["wide"] if "wide" in said else _is_wide(path)
+        out[path.name] = Picture(title, caption, alt, uri, paper, wide)
     return out
+
+
+def _is_wide(path: Path) -> bool:
+    """Whether a picture of several panels side by side would be unreadable in half the width of the page."""
+    if path.suffix == ".svg":
+        return False
+    with Image.open(path) as picture:
+        return picture.width > 700 and picture.width > WIDE * picture.height
 
 
 def progress(where: Paths) -> list[Picture]:
@@ -303,7 +315,7 @@ def _curve_groups(names: list[str]) -> dict[str, dict[str, str]]:
         "Discriminator accuracy by task family": {},
     }
     for name in names:
-        title, short = name.replace("_", " "), name.replace("_", " ")
+        title = short = name.replace("_", " ").capitalize()
         for ending, group in endings.items():
             if name.endswith(ending):
                 title, short = group, name.removesuffix(ending).replace("_", " ")
@@ -311,6 +323,8 @@ def _curve_groups(names: list[str]) -> dict[str, dict[str, str]]:
             title = "Likelihood terms"
         elif name in ("r1", "r2"):
             title, short = "Gradient penalties", name.upper()
+        elif name == "steps_per_s":
+            title = "Steps a second"
         elif name.startswith("discriminator_accuracy_"):
             title = "Discriminator accuracy by task family"
             short = name.removeprefix("discriminator_accuracy_").replace("_", " ")
