@@ -266,3 +266,27 @@ def test_table_end_to_end(tmp_path):
     assert (new["job"] == "b").all() and (new["age"] == 40).all() and new["pay"].notna().all()
     code, _, error = biglearn("sample", model, 7, "-o", tmp_path / "x.csv", "--with", "job=c")
     assert code == 1 and "'job' must be one of 'a', 'b'. Got 'c'." in error
+
+
+def test_text_end_to_end(tmp_path):
+    """A text in, lines with unknown characters completed; what is given stays."""
+    (tmp_path / "t.txt").write_text("the cat sat on the mat and the dog on the log. " * 40, encoding="utf8")
+    small = [
+        "--set=train.steps=4",
+        "--set=network.width=16",
+        "--set=tasks.train_rows=256",
+        "--set=prepare.text_length=8",
+    ]
+    code, _, error = biglearn("fit", tmp_path / "t.txt", "-o", tmp_path / "model", *small)
+    assert code == 0, error
+    (tmp_path / "some.txt").write_text("the c__\n____at  \n", encoding="utf8")
+    code, _, error = biglearn(
+        "complete", tmp_path / "model", tmp_path / "some.txt", "-o", tmp_path / "out.txt", "--draws", 2
+    )
+    assert code == 0, error
+    lines = (tmp_path / "out.txt").read_text(encoding="utf8").splitlines()
+    assert len(lines) == 4 and all(len(line) == 8 and "_" not in line for line in lines)
+    assert all(line.startswith("the c") for line in lines[::2]) and all(line[4:] == "at  " for line in lines[1::2])
+    (tmp_path / "long.txt").write_text("nine char\n", encoding="utf8")
+    code, _, error = biglearn("complete", tmp_path / "model", tmp_path / "long.txt", "-o", tmp_path / "x.txt")
+    assert code == 1 and "long.txt, line 1: at most 8 characters. Got 9." in error

@@ -305,6 +305,22 @@ def test_faces_without_the_file_say_why_and_where(tmp_path, monkeypatch):
         load(tmp_path, "celeba10k", tmp_path / "other.npz")
 
 
+@pytest.mark.mirror
+def test_shakespeare_of_the_mirror(tmp_path, mirror):
+    data = load(tmp_path, "tinyshakespeare")
+    words = data.schema.categories["character_0"]
+    assert data.train.shape == (1115394 // 32, 32) and len(words) == 65
+    assert "".join(words[c] for c in data.train[0]) == "First Citizen:\nBefore we proceed"
+
+
+@pytest.mark.slow
+@pytest.mark.mirror
+def test_faces_of_the_mirror(tmp_path, mirror):
+    data = load(tmp_path, "celeba10k", image_size_px=32)
+    assert data.train.shape == (10_000, 32 * 32 * 3 + 40) and data.train.dtype == np.uint8
+    assert 0.3 < data.train[:, data.schema.columns.index("Male")].mean() < 0.5
+
+
 # -- anything ----------------------------------------------------------------------------------------------------
 BAD_PLACES = {
     "empty folder": ("image_folder", "must hold at least 2 readable images. Got 0 among 0 files."),

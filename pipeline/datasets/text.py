@@ -56,12 +56,22 @@ def _read(path: Path) -> str:
         ) from error
 
 
-# A text is all choices: it is drawn one character after the other, by likelihood alone.
+# A text is all choices: likelihood alone, every character that is not a source is a target, drawn in random order.
 RECOMMENDED = (
-    "train.adversarial_weight=0",
-    "tasks.weights={joint: 0.2, causal: 0.3, beta_random: 0.5}",
+    "tasks.weights={beta_random: 1.0}",
+    "tasks.target_beta=[1000.0, 0.001]",
+    "network.order=one_by_one",
     "network.width=64",
+    "network.heads=4",
+    "network.noise_width=1",
+    "train.adversarial_weight=0.0",
+    "train.minibatch_group=1",
+    "train.batch_size=128",
     "train.generator_lr=0.003",
+    "train.beta1=0.9",
+    "train.weight_decay=0.01",
+    "train.clip_norm=1.0",
+    "train.ema_decay=0.99",
 )
 
 SOURCE = Source("text", load, reads_path=True, recommended=RECOMMENDED)
