@@ -157,7 +157,7 @@ class Generator(nn.Module):
         chosen = (role == TARGET) & self.discrete
         # Rows that draw no choice keep only their CLS token in the first pass: it costs them almost nothing.
         first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
-        first = self._raw(features, first_role, noise, rank)
+        first = self._raw(features, first_role, noise, rank, quiet=not self.straight_through)
         known = self.fill(features, first_role, self._draw_choices(first, noise))
         known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
         rest = (role == TARGET) & ~self.discrete
@@ -181,9 +181,11 @@ class Generator(nn.Module):
         """(B, F) probabilities of the choices of every categorical or binned token."""
         return self._map_choices(logits, lambda group, part: part.softmax(-1))
 
-    def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None) -> Tensor:
+    def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, *, quiet: bool = False) -> Tensor:
+        """(B, F) outputs before any draw. quiet: no noise goes in, since the output is a distribution to draw from:
+        noise would blur it, and a body that learns to ignore noise there loses diversity where it needs it."""
         source = (role == SOURCE)[..., None]
-        if self.order == "one_by_one":  # the distribution itself is the output: noise would only blur it
+        if quiet or self.order == "one_by_one":
             tokens = torch.where(source, self.body.embed_values(features), features.new_zeros(()))
             _, tokens = self.body(tokens, tokens.new_zeros(len(features), tokens.shape[-1]), role, rank)
         else:

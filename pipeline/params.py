@@ -122,7 +122,7 @@ class TasksParams:
     train_rows: int = ranged(131072, 64, 2**31, "rows of the training bank")
     evaluation_rows: int = ranged(4096, 64, 2**31, "rows of the fixed evaluation bank")
     weights: dict[str, float] = ranged(
-        {"joint": 0.4, "modality": 0.3, "beta_random": 0.3}, 0.0, 1e6, "mixture weights of the families; normalised"
+        {"joint": 0.25, "modality": 0.25, "beta_random": 0.3, "half": 0.2}, 0.0, 1e6, "mixture weights of the families; normalised"
     )
     source_beta: list[float] = ranged([1.0, 1.0], 1e-3, 1e3, "|S|/L ~ Beta(a, b) in beta_random")
     target_beta: list[float] = ranged([3.0, 0.5], 1e-3, 1e3, "|T|/(L−|S|) ~ Beta(a, b) in beta_random")
@@ -143,7 +143,7 @@ class TasksParams:
 class NetworkParams:
     """The transformer class that is both generator and discriminator."""
 
-    width: int = ranged(32, 8, 4096, "model width; a multiple of heads")
+    width: int = ranged(48, 8, 4096, "model width; a multiple of heads")
     depth: int = ranged(2, 1, 64, "blocks")
     heads: int = ranged(2, 1, 64, "attention heads; width/heads is the head dimension")
     mlp_ratio: float = ranged(2.0, 0.5, 8.0, "hidden width of the MLP / width")
@@ -176,7 +176,9 @@ class TrainParams:
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
-    mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives in the discriminator")
+    mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
+    mismatch_final_weight: float = ranged(0.1, 0.0, 1e3, "weight that it falls to, linearly")
+    mismatch_decay_end: float = ranged(0.5, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, absolute error")
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of absolute error on continuous targets in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")

@@ -78,6 +78,7 @@ class TrainingStep:
         device = batch.features.device
         generator = torch.Generator(device=device).manual_seed(noise_seed)
         noise = RowNoise(generator, batch.batch_size, batch.places)
+        share = step / self.params.steps if share is None else share
         schedule = learning_rate_factor(self.params, step, share)
         self.adam_g.param_groups[0]["lr"] = self.params.generator_lr * schedule
         self.adam_d.param_groups[0]["lr"] = self.params.lr * schedule
@@ -85,7 +86,9 @@ class TrainingStep:
         raw, fake, other_fake = self._generate(batch, noise)
         real_logits = None
         if self.params.adversarial_weight > 0:
-            loss, statistics, real_logits, terms = self._discriminator_loss(batch, fake, other_fake, step, noise)
+            loss, statistics, real_logits, terms = self._discriminator_loss(
+                batch, fake, other_fake, step, mismatch_weight(self.params, share), noise
+            )
             losses |= terms
             losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
         loss, terms = self._generator_loss(batch, raw, fake, other_fake, real_logits)
@@ -110,12 +113,12 @@ class TrainingStep:
         return drawn.raw.float(), drawn.features.float(), other
 
     def _discriminator_loss(
-        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, noise: RowNoise
+        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, mismatch: float, noise: RowNoise
     ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
         p, rows = self.params, len(batch.features)
         inputs, roles = [batch.features, fake.detach()], [batch.role, batch.role]
         index = batch.mismatch_index
-        if p.mismatch_weight > 0 and len(index):
+        if mismatch > 0 and len(index):
             x = mismatched_source(batch.features, batch.donor, batch.role, self.generator.token_of_feature)
             inputs.append(x[index])
             roles.append(batch.role[index])
@@ -135,7 +138,7 @@ class TrainingStep:
             cross=cross,
             kind=p.loss,
             adversarial_weight=p.adversarial_weight,
-            mismatch_weight=p.mismatch_weight * batch.relative.sources if mismatched is not None else 0.0,
+            mismatch_weight=mismatch * batch.relative.sources if mismatched is not None else 0.0,
             communication_weight=p.communication_weight if cross is not None else 0.0,
             n_families=len(FAMILIES),
         )
@@ -224,6 +227,15 @@ class TrainingStep:
 
     def _autocast(self, device: torch.device) -> torch.autocast:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+
+def mismatch_weight(params: TrainParams, share: float) -> float:
+    """Weight of mismatched-source negatives after `share` of the training, linear from the first to the final one.
+
+    They make the discriminator look at x_S at all; kept up, they favour the most typical x_T and cost diversity.
+    """
+    left = max(0.0, 1.0 - share / params.mismatch_decay_end) if params.mismatch_decay_end > 0 else 0.0
+    return params.mismatch_final_weight + (params.mismatch_weight - params.mismatch_final_weight) * left
 
 
 def learning_rate_factor(params: TrainParams, step: int, share: float | None = None) -> float:

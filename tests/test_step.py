@@ -13,7 +13,7 @@ from pipeline.batches import Batch, BatchReader
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams, TasksParams, TrainParams
 from pipeline.schema import image_label_schema
-from pipeline.step import NonFiniteError, TrainingStep, learning_rate_factor
+from pipeline.step import NonFiniteError, TrainingStep, learning_rate_factor, mismatch_weight
 from pipeline.tasks import spec_from_schema
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
@@ -46,7 +46,7 @@ def fresh(**changes) -> TrainingStep:
         {"loss": "non_saturating"},
         {"loss": "hinge", "penalty": "approximate"},
         {"communication_weight": 1.0},
-        {"mismatch_weight": 0.0, "penalty": "none", "patch_logit": False},
+        {"mismatch_weight": 0.0, "mismatch_final_weight": 0.0, "penalty": "none", "patch_logit": False},
         {"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0},
         {"likelihood_weight": 0.0, "straight_through": True},
     ],
@@ -114,3 +114,10 @@ def test_learning_rate_warms_up_holds_and_falls():
     factors = [learning_rate_factor(params, s) for s in range(100)]
     assert factors[0] == 0.1 and factors[9] == factors[50] == 1.0
     assert factors[75] == pytest.approx(0.5) and factors[99] == pytest.approx(0.02)
+
+
+def test_mismatch_weight_falls_to_its_final_value():
+    params = TrainParams(mismatch_weight=1.0, mismatch_final_weight=0.2, mismatch_decay_end=0.5)
+    assert [round(mismatch_weight(params, s), 6) for s in (0.0, 0.25, 0.5, 1.0)] == [1.0, 0.6, 0.2, 0.2]
+    params.mismatch_decay_end = 0.0
+    assert mismatch_weight(params, 0.0) == 0.2
