@@ -122,7 +122,10 @@ class TasksParams:
     train_rows: int = ranged(131072, 64, 2**31, "rows of the training bank")
     evaluation_rows: int = ranged(4096, 64, 2**31, "rows of the fixed evaluation bank")
     weights: dict[str, float] = ranged(
-        {"joint": 0.25, "modality": 0.25, "beta_random": 0.3, "half": 0.2}, 0.0, 1e6, "mixture weights of the families; normalised"
+        {"joint": 0.25, "modality": 0.25, "beta_random": 0.3, "half": 0.2},
+        0.0,
+        1e6,
+        "mixture weights of the families; normalised",
     )
     source_beta: list[float] = ranged([1.0, 1.0], 1e-3, 1e3, "|S|/L ~ Beta(a, b) in beta_random")
     target_beta: list[float] = ranged([3.0, 0.5], 1e-3, 1e3, "|T|/(L−|S|) ~ Beta(a, b) in beta_random")
