@@ -120,7 +120,6 @@ def read_data(params: Params, where: Paths) -> Data:
             f"'{where.generator}' must be trained on the rows in '{where.tokens}'. "
             "Got a generator of another schema: run the stage train again."
         )
-    sampler.batch_size = params.sample.batch_size
     train, test = (
         np.load(where.tokens / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("train", "test")
     )

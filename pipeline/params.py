@@ -224,7 +224,12 @@ class EvaluateParams:
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], 0.0, 1.0, "|S|/L of the completion curves"
     )
     classifier_epochs: int = ranged(60, 1, 1000, "epochs of the classifier whose features measure FID")
-    joint_samples: int = ranged(0, 0, 10**6, "joint samples for FID; 0: as many as the reference half has")
+    joint_samples: int = ranged(
+        0,
+        0,
+        10**6,
+        "joint samples for FID, and real rows beside them, at most half the training rows; 0: at most 5,000",
+    )
     baselines: bool = described(True, "mean fill, nearest-neighbour fill and IterativeImputer in the same run")
     baseline_rows: int = ranged(1500, 16, 10**6, "training rows that the baselines see, at most")
 

@@ -59,6 +59,17 @@ def table(n: int = 200) -> tuple[Schema, np.ndarray]:
     return Schema(tokens, tuple(t.name for t in tokens)), rows.astype(np.float32)
 
 
+def letters(n: int = 200) -> tuple[Schema, np.ndarray]:
+    """Texts of six letters of an alphabet of four, each likely to repeat the one before."""
+    rng = np.random.default_rng(6)
+    rows = np.zeros((n, 6), np.float32)
+    rows[:, 0] = rng.integers(0, 4, n)
+    for k in range(1, 6):
+        rows[:, k] = np.where(rng.random(n) < 0.7, rows[:, k - 1], rng.integers(0, 4, n))
+    tokens = tuple(Token(f"letter_{k}", "categorical", "letter", (k,), 4, (0, k)) for k in range(6))
+    return Schema(tokens, tuple(t.name for t in tokens)), rows
+
+
 def project(root: Path, schema: Schema, rows: np.ndarray, **changes: object) -> tuple[Params, Paths]:
     """A project folder with tokens (three quarters train) and an untrained generator, and small parameters."""
     where = Paths(root)

@@ -95,6 +95,16 @@ def test_a_table_with_missing_cells(tmp_path):
     assert (where.plots / "evaluate" / "marginals.png").exists()
 
 
+def test_rows_of_nothing_but_categories(tmp_path):
+    metrics = run(*case.project(tmp_path, *case.letters()))
+    assert (
+        metrics["category_distance_real"] < 0.2
+        and metrics["correlation_distance_real"] < metrics["correlation_distance"]
+    )
+    assert metrics["completion_label_accuracy_s50_nearest"] > metrics["completion_label_accuracy_s50"]
+    assert not [k for k in metrics if "rmse" in k or "energy" in k or "wasserstein" in k or "diversity" in k]
+
+
 def test_images_that_all_miss_pixels_have_no_joint_scores(tmp_path, capsys):
     schema, rows = case.digits()
     rows[:, 3] = np.nan

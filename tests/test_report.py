@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline import charts, report_parts
+from pipeline import charts, report_parts, stage
 from pipeline.files import write_bytes, write_json, write_text
 from pipeline.machine import hardware, source_state, versions
 from pipeline.params import merge_params
@@ -143,8 +143,8 @@ def test_stages_that_did_not_run_are_named(project):
 def test_a_page_of_nothing_says_so(tmp_path):
     page = page_of(Paths(tmp_path))
     assert page.open == [] and page.images == []
-    for stage in ("tasks", "simulate", "train", "evaluate"):
-        assert f"The stage {stage} has not run: its results are missing" in page.words
+    for name in ("tasks", "simulate", "train", "evaluate"):
+        assert f"The stage {name} has not run: its results are missing" in page.words
     assert "No stage has left metrics." in page.words and "there is no data hash" in page.words
 
 
@@ -206,6 +206,24 @@ def test_source_state_with_and_without_git(tmp_path):
     assert source_state(tmp_path) == commit, "what dvc repro rewrites is a result, not a change of the source"
     write_text(tmp_path / "code.py", "2")
     assert source_state(tmp_path) == f"{commit} with uncommitted changes"
+
+
+def test_a_stage_that_ends_well_leaves_its_wall_time(tmp_path, monkeypatch):
+    monkeypatch.setenv("BIGLEARN_ROOT", str(tmp_path))
+    monkeypatch.setattr(stage, "die_with_parent", lambda: None)  # it would bind the test run to its parent
+    monkeypatch.setattr("sys.argv", ["train"])
+    write_text(tmp_path / "params.yaml", "seed: 1")
+    where = Paths(tmp_path)
+
+    def fails(params, where):
+        raise ValueError("no")
+
+    with pytest.raises(SystemExit):
+        stage.run_stage("train", fails)
+    assert report_parts.wall_times(where) == []
+    stage.run_stage("train", lambda params, where: None)
+    [(name, seconds, ended)] = report_parts.wall_times(where)
+    assert name == "train" and 0 <= float(seconds) < 60 and ended.endswith("UTC")
 
 
 def test_facts_about_the_machine():
