@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from kernels.task_sampling import write_bank
+from kernels.task_sampling import TARGET, write_bank
 from pipeline.batches import Batch, BatchReader
-from pipeline.losses import likelihood_terms
+from pipeline.losses import discrete_errors
+from pipeline.networks import Generator
 from pipeline.params import Params
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
@@ -30,6 +31,7 @@ from pipeline.step import TrainingStep, build_step, noise_seed
 from pipeline.tasks import spec_from_schema
 
 VALIDATION_STREAM = 2
+TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 VALIDATION_BATCHES = 4  # tasks per held-out row grow as a table shrinks
 
 
@@ -58,7 +60,7 @@ def fit_generator(
     """
     rows = rows[~np.isnan(rows).all(1)]
     if len(rows) < 2:
-        raise ValueError(f"training needs at least 2 rows with a known cell. Got {len(rows)}.")
+        raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={len(rows)}.")
     order = np.random.default_rng([seed, 0xF17]).permutation(len(rows))
     held_out = rows[order[: round(validation_share * len(rows))]]
     train_rows = rows[order[len(held_out) :]]
@@ -81,35 +83,48 @@ def _train(
     validations: int,
     progress: bool,
 ) -> History:
-    history, best, kept = History(), float("inf"), state.flat_average.values.clone()
+    history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
     steps, interval = params.train.steps, max(1, params.train.steps // validations)
     with tqdm(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5, dynamic_ncols=True) as bar:
         for step in bar:
             state(reader(step), step, noise_seed(seed, step))
             if (step + 1) % interval and step + 1 < steps:
                 continue
-            loss = held_out_loss(state, held_out) if held_out else -float(step)
+            trust, loss = calibrate(state.average, held_out) if held_out else (None, -float(step))
             history.held_out.append((step + 1, loss))
             bar.set_postfix(held_out=f"{loss:.3f}", refresh=False)
             if loss < best:
                 best, history.best_step = loss, step + 1
                 kept.copy_(state.flat_average.values)
+                kept_trust = trust
     state.flat_average.values.copy_(kept)
+    if kept_trust is not None:
+        state.average.trust.copy_(kept_trust)
     return history
 
 
 @torch.inference_mode()
-def held_out_loss(state: TrainingStep, batches: list[Batch]) -> float:
-    """Mean cross-entropy (plus absolute error, where continuous) of the averaged generator on the batches' targets."""
-    losses: list[Tensor] = []
-    average = state.average.eval()
+def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float]:
+    """((L,) trust of each token with the least cross-entropy on the batches' targets, that cross-entropy in nats).
+
+    A column that the others do not tell is soon learnt by heart: its trust falls towards 0, the marginal, while the
+    others go on learning.
+    """
+    generator.eval()
+    grid = torch.tensor(TRUST_GRID)
+    total = torch.zeros(len(grid), generator.body.n_tokens)
+    count = torch.zeros(generator.body.n_tokens)
     for batch in batches:
-        noise = torch.Generator().manual_seed(0)
-        one_by_one = average.order == "one_by_one"
-        raw = average.logits(batch.features, batch.role) if one_by_one else None
-        raw = average(batch.features, batch.role, noise, batch.rank).raw if raw is None else raw
-        losses.append(sum(likelihood_terms(raw, batch.features, batch.role, average.body.groups, 0.0)))
-    return float(torch.stack(losses).mean())
+        raw = generator.logits(batch.features, batch.role) - generator.log_mass
+        is_target = batch.role == TARGET
+        count += is_target.sum(0)
+        for i, trust in enumerate(grid):
+            logits = generator.trusted(raw, trust.expand(generator.body.n_tokens))
+            error = discrete_errors(logits, batch.features, is_target, generator.body.groups)
+            total[i] += (error * is_target).sum(0)
+    best = total.argmin(0)
+    loss = total.gather(0, best[None]).sum() / count.sum().clamp(min=1.0)
+    return grid[best], float(loss)
 
 
 def _reader(

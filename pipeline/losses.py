@@ -77,3 +77,24 @@ def likelihood_terms(
             error = functional.l1_loss(out, true, reduction="none").mean(-1)
             continuous = continuous + torch.stack([(error * weight).sum(), weight.sum()])
     return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
+
+
+def discrete_errors(raw: Tensor, features: Tensor, is_target: Tensor, groups: tuple[Group, ...]) -> Tensor:
+    """(B, L) cross-entropy in nats of each discrete target token; 0 at other tokens.
+
+    raw: (B, F) logits; features: (B, F) data, read at targets only; is_target: (B, L) bool.
+    """
+    parts = []
+    for group in groups:
+        tokens = slice(group.tokens[0], group.tokens[-1] + 1)
+        chosen = is_target[:, tokens]
+        if not group.discrete:
+            parts.append(raw.new_zeros(chosen.shape))
+            continue
+        shape = (len(raw), len(group.tokens), group.width)
+        out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
+        true = torch.where(chosen[..., None], true, true.new_zeros(()))
+        choice = true.sum(-1).long().clamp(max=group.width - 1) if group.binned else true.argmax(-1)
+        error = -out.log_softmax(-1).gather(-1, choice[..., None])[..., 0]
+        parts.append(torch.where(chosen, error, error.new_zeros(())))
+    return torch.cat(parts, 1)

@@ -137,7 +137,9 @@ class Generator(nn.Module):
         discrete = torch.tensor([t.discrete for t in schema.tokens])
         self.register_buffer("discrete", discrete, persistent=False)
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
-        self.register_buffer("log_mass", _log_mass(schema), persistent=False)
+        log_mass = _log_mass(schema)
+        self.register_buffer("log_mass", log_mass, persistent=False)
+        self.register_buffer("trust", None if log_mass is None else torch.ones(schema.n_tokens))
         self.mixed = bool(discrete.any()) and not bool(discrete.all())
         if self.order == "one_by_one" and not bool(discrete.all()):
             raise ValueError(
@@ -198,7 +200,14 @@ class Generator(nn.Module):
             out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
             parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
         raw = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-        return raw if self.log_mass is None else raw + self.log_mass
+        return raw if self.log_mass is None else self.trusted(raw, self.trust)
+
+    def trusted(self, raw: Tensor, trust: Tensor) -> Tensor:
+        """(B, F) logits: outputs of the heads times the (L,) trust of their token, plus the log shares of the choices.
+
+        Trust 1 is the network's word, 0 the marginal of the column; it is set on held-out rows after training.
+        """
+        return raw * trust[self.token_of_feature] + self.log_mass
 
     def _map_choices(self, raw: Tensor, function: Callable[[Group, Tensor], Tensor]) -> Tensor:
         """`raw` with `function` applied to the (B, tokens, choices) logits of every discrete group."""

@@ -1,0 +1,312 @@
+"""Imputation of held-out rows: BigLearnImputer against its peers on eight tables, same splits and masks in one run.
+
+    DATA_MIRROR=… python -m benchmarks.imputation [--tables yacht energy] [--methods biglearn missforest]
+        [--mechanisms mcar mar mnar uci] [--jobs 2] [--max-rows 5000] [--seconds 480] [--resume]
+
+Protocols (method of the tables in benchmarks/imputation_data.py):
+
+* mcar, mar, mnar: 30 % of the rows are held out, 30 % of the cells removed from both parts by that mechanism. Every
+  method is fitted on the incomplete training rows and fills the held-out ones without refitting.
+* uci: 20 % of the cells removed at random, the same rows filled; rmse_minmax is the figure that GAIN and EMFlow report.
+
+Scores over the removed cells, numbers in standard deviations of the training rows, a category 0 where right, else 1:
+
+* w1: one draw; mean over columns of the Wasserstein-1 distance (categories: total variation) of filled and true values.
+* energy_score: E‖X − y‖ − ½E‖X − X'‖ over 10 draws (a point method has one), proper for distributions.
+* energy_distance: one draw; two-sample energy distance between filled and true rows, at most 1,000.
+* rmse, mae: of the mean of 10 draws. rmse_best: of `best`. accuracy: of categories of `best`.
+* coverage: share of numbers within the extremes of 10 draws; 9/11 = .818 is right.
+* downstream: held-out rows whose label was removed: accuracy or R² of boosted trees fitted on the complete training
+  rows and given the filled features (the label itself is never read).
+* fit_s, best_s, draw_s: wall seconds of one thread; draw_s per draw. cpu_s: of the job.
+
+Rows go to benchmarks/results/imputation.csv as they finish. The last line is one JSON object: per table ranks, and
+`ratio`, the median over tables of missforest's fit_s / ours best_s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import time
+import warnings
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import cdist
+from scipy.stats import wasserstein_distance
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from tqdm import tqdm
+
+from benchmarks.imputation_data import TABLES, UCI_TABLES, Case, make_case
+from benchmarks.task_sampling import key
+
+RESULTS = Path(__file__).parent / "results" / "imputation.csv"
+DRAWS = 10
+MECHANISMS = ("mcar", "mar", "mnar", "uci")
+METHOD_NAMES = ("biglearn", "missforest", "boosting", "iterative", "iterative_draw", "knn", "mean")
+SCORES = (
+    "w1", "energy_score", "energy_distance", "rmse", "rmse_best", "rmse_minmax", "mae", "accuracy", "coverage",
+    "diversity", "downstream", "downstream_complete", "fit_s", "best_s", "draw_s", "cpu_s",
+)  # fmt: skip
+Job = tuple[str, str, str, int, int]  # table, mechanism, method, seed, max_rows
+
+
+def run_job(job: Job) -> dict[str, object]:
+    """The scores of one method on one case; runs in a process of its own with one thread."""
+    from benchmarks.imputation_methods import METHODS  # imported in the worker, after the thread limits are set
+
+    warnings.simplefilter("ignore")
+    table, mechanism, name, seed, max_rows = job
+    case = make_case(table, mechanism, seed, max_rows)
+    method = METHODS[name](seed)
+    cpu, started = time.process_time(), time.perf_counter()
+    method.fit(case.seen("train"))
+    fitted = time.perf_counter()
+    best = method.best(case.seen("test"))
+    guessed = time.perf_counter()
+    draws = method.draw(case.seen("test"), DRAWS)
+    drawn = time.perf_counter()
+    used = time.process_time() - cpu
+    times = {"fit_s": fitted - started, "best_s": guessed - fitted, "draw_s": (drawn - guessed) / len(draws)}
+    scores = score(case, best, draws) | times | {"cpu_s": used}
+    stamp = {"table": table, "mechanism": mechanism, "method": name, "seed": seed, "max_rows": max_rows}
+    shape = {"train_rows": len(case.train), "test_rows": len(case.test), "columns": case.train.shape[1]}
+    return stamp | shape | {k: round(float(scores[k]), 5) for k in SCORES if k in scores}
+
+
+# -- scores ----------------------------------------------------------------------------------------
+class Scale:
+    """Turns frames of a case into comparable numbers: (N, C) cells, and (N, D) one-hot rows."""
+
+    def __init__(self, case: Case) -> None:
+        self.categorical = case.categorical
+        self.words = [
+            {w: i for i, w in enumerate(pd.concat([case.train, case.test]).iloc[:, j].dropna().unique())} if c else {}
+            for j, c in enumerate(case.categorical)
+        ]
+        numbers = case.train.loc[:, ~case.categorical].astype(float)
+        self.deviation = np.ones(len(case.categorical))
+        self.deviation[~case.categorical] = numbers.std(ddof=0).replace(0.0, 1.0)
+        self.range = np.ones(len(case.categorical))
+        self.range[~case.categorical] = (numbers.max() - numbers.min()).replace(0.0, 1.0)
+
+    def cells(self, frame: pd.DataFrame) -> np.ndarray:
+        """(N, C): numbers in standard deviations, categories as codes."""
+        columns = [
+            frame.iloc[:, j].map(words).to_numpy(float) if words else frame.iloc[:, j].to_numpy(float)
+            for j, words in enumerate(self.words)
+        ]
+        return np.stack(columns, 1) / self.deviation
+
+    def differences(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(N, C) differences of cells; 1 where categories differ."""
+        return np.where(self.categorical, a != b, a - b)
+
+    def one_hot(self, cells: np.ndarray) -> np.ndarray:
+        """(N, D): Euclidean distances of these are 1 between two categories."""
+        parts = [
+            (cells[:, j : j + 1] == np.arange(len(w))) / np.sqrt(2) if w else cells[:, j : j + 1]
+            for j, w in enumerate(self.words)
+        ]
+        return np.concatenate(parts, 1)
+
+
+def score(case: Case, best: pd.DataFrame, draws: list[pd.DataFrame]) -> dict[str, float]:
+    """All scores of one method on one case but the times."""
+    scale, mask = Scale(case), case.test_mask
+    truth, guess = scale.cells(case.test), scale.cells(best)
+    samples = np.stack([scale.cells(d) for d in draws])
+    numeric, category = mask & ~case.categorical, mask & case.categorical
+    mean = samples.mean(0)
+    out = {
+        "w1": _w1(scale, samples[0], truth, mask),
+        "energy_score": _energy_score(scale, samples, truth, mask),
+        "energy_distance": _energy_distance(scale.one_hot(samples[0]), scale.one_hot(truth)),
+        "rmse": np.sqrt(((mean - truth)[numeric] ** 2).mean()),
+        "rmse_best": np.sqrt(((guess - truth)[numeric] ** 2).mean()),
+        "rmse_minmax": np.sqrt((((mean - truth) * scale.deviation / scale.range)[numeric] ** 2).mean()),
+        "mae": np.abs(mean - truth)[numeric].mean(),
+    }
+    if category.any():
+        out["accuracy"] = (guess == truth)[category].mean()
+    if len(samples) > 1:
+        inside = (samples.min(0) <= truth + 1e-6) & (truth - 1e-6 <= samples.max(0))
+        out["coverage"] = inside[numeric].mean()
+        out["diversity"] = samples.std(0)[numeric].mean()
+    return out | _downstream(case, best)
+
+
+def _w1(scale: Scale, drawn: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    distances = []
+    for j, words in enumerate(scale.words):
+        a, b = drawn[mask[:, j], j], truth[mask[:, j], j]
+        if len(a) == 0:
+            continue
+        if words:
+            shares = [np.bincount(x.astype(int), minlength=len(words)) / len(x) for x in (a, b)]
+            distances.append(np.abs(shares[0] - shares[1]).sum() / 2)
+        else:
+            distances.append(wasserstein_distance(a, b))
+    return float(np.mean(distances))
+
+
+def _energy_score(scale: Scale, samples: np.ndarray, truth: np.ndarray, mask: np.ndarray) -> float:
+    rows, k = mask.any(1), len(samples)
+
+    def norm(a: np.ndarray, b: np.ndarray) -> float:
+        return float(np.linalg.norm(np.where(mask, scale.differences(a, b), 0.0), axis=1)[rows].mean())
+
+    to_truth = np.mean([norm(s, truth) for s in samples])
+    between = [norm(samples[i], samples[j]) for i in range(k) for j in range(i)]
+    return float(to_truth - (np.mean(between) / 2 if between else 0.0))
+
+
+def _energy_distance(a: np.ndarray, b: np.ndarray, most: int = 1000) -> float:
+    known = ~(np.isnan(a).any(1) | np.isnan(b).any(1))
+    a, b = a[known][:most], b[known][:most]
+    n = len(a)
+    within = sum(cdist(x, x).sum() / (n * (n - 1)) for x in (a, b))
+    return float(2 * cdist(a, b).mean() - within)
+
+
+def _downstream(case: Case, best: pd.DataFrame) -> dict[str, float]:
+    rows = case.test_mask[:, case.label] & case.test.iloc[:, case.label].notna().to_numpy()
+    if rows.sum() < 20:
+        return {}
+    category = case.categorical[case.label]
+    model = (HistGradientBoostingClassifier if category else HistGradientBoostingRegressor)(random_state=0)
+    features = [_features(case, f, case.label) for f in (case.train, best[rows], case.test[rows])]
+    target = case.train.iloc[:, case.label].to_numpy()
+    truth = case.test.iloc[:, case.label].to_numpy()[rows]
+    model.fit(features[0], target)
+    return {"downstream": model.score(features[1], truth), "downstream_complete": model.score(features[2], truth)}
+
+
+def _features(case: Case, frame: pd.DataFrame, label: int) -> np.ndarray:
+    cells = Scale(case).cells(frame)
+    return np.delete(cells, label, 1)
+
+
+# -- the run ---------------------------------------------------------------------------------------
+def jobs_of(options: argparse.Namespace) -> list[Job]:
+    """Every job, the most telling first: mcar of all tables, then mar, mnar and uci; large tables start early."""
+    out = []
+    for mechanism in options.mechanisms:
+        tables = [t for t in reversed(TABLES) if t in options.tables]
+        for method in options.methods:
+            for table in tables if mechanism != "uci" else [t for t in tables if t in UCI_TABLES]:
+                out.append((table, mechanism, method, options.seed, options.max_rows))
+    return out
+
+
+def done_already() -> set[Job]:
+    """Jobs whose row is in the results file."""
+    if not RESULTS.exists():
+        return set()
+    with open(RESULTS, newline="", encoding="utf8") as stream:
+        rows = list(csv.DictReader(stream))
+    return {(r["table"], r["mechanism"], r["method"], int(r["seed"]), int(r["max_rows"])) for r in rows}
+
+
+def write_row(row: dict[str, object]) -> None:
+    """Appends one result; the columns are fixed, so that rows of different methods line up."""
+    names = [*key(), "table", "mechanism", "method", "seed", "max_rows", "train_rows", "test_rows", "columns", *SCORES]
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    new = not RESULTS.exists()
+    with open(RESULTS, "a", newline="", encoding="utf8") as stream:
+        writer = csv.DictWriter(stream, names, restval="")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def run_jobs(jobs: list[Job], workers: int, seconds: float) -> list[dict[str, object]]:
+    """The rows of the jobs that finished; after `seconds` no new one starts."""
+    stamp, started, rows, waiting = key(), time.monotonic(), [], list(jobs)
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+        tqdm(total=len(jobs), unit="job") as bar,
+    ):
+        running = {}
+        while waiting or running:
+            while waiting and len(running) < workers and time.monotonic() - started < seconds:
+                job = waiting.pop(0)
+                running[pool.submit(run_job, job)] = job
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job = running.pop(future)
+                row = stamp | future.result()
+                write_row(row)
+                rows.append(row)
+                bar.update()
+                shown = ("w1", "energy_score", "rmse", "fit_s", "best_s")
+                tqdm.write(" ".join(job[:3]) + "  " + "  ".join(f"{s} {row[s]}" for s in shown if s in row))
+    if waiting:
+        print(f"{len(waiting)} jobs were not started within {seconds:.0f} s; run again with --resume")
+    return rows
+
+
+def summary(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Ranks of biglearn per mechanism (1: best), shares within 10 % of the best RMSE, and speed beside missforest."""
+    out: dict[str, object] = {}
+    for mechanism in MECHANISMS:
+        cases = {}
+        for r in rows:
+            if r["mechanism"] == mechanism:
+                cases.setdefault(r["table"], {})[r["method"]] = r
+        full = {t: m for t, m in cases.items() if "biglearn" in m and len(m) > 1}
+        if not full:
+            continue
+        out[f"{mechanism}_tables"] = len(full)
+        for name in ("w1", "energy_score", "energy_distance"):
+            ranks = {
+                t: 1 + sum(float(o[name]) < float(m["biglearn"][name]) for o in m.values()) for t, m in full.items()
+            }
+            out[f"{mechanism}_{name}_best_or_second"] = sum(r <= 2 for r in ranks.values())
+            out[f"{mechanism}_{name}_ranks"] = ranks
+        for name in ("rmse", "rmse_best"):
+            near = [
+                float(m["biglearn"][name]) <= 1.1 * min(float(o["rmse"]) for o in m.values()) for m in full.values()
+            ]
+            out[f"{mechanism}_{name}_within_10_percent"] = sum(near)
+        speed = {
+            t: float(m["missforest"]["fit_s"]) / float(m["biglearn"]["best_s"])
+            for t, m in full.items()
+            if "missforest" in m
+        }
+        if speed:
+            out[f"{mechanism}_speed_ratio"] = {t: round(s, 1) for t, s in speed.items()}
+            out.setdefault("ratio", round(float(np.median(list(speed.values()))), 1))
+    return out | {"cpu_s_total": round(sum(float(r["cpu_s"]) for r in rows), 1)}
+
+
+def main() -> None:
+    """Runs the jobs, prints the summary as the last line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", nargs="+", default=list(TABLES), choices=list(TABLES))
+    parser.add_argument("--methods", nargs="+", default=list(METHOD_NAMES), choices=METHOD_NAMES)
+    parser.add_argument("--mechanisms", nargs="+", default=list(MECHANISMS), choices=MECHANISMS)
+    parser.add_argument("--jobs", type=int, default=1, help="processes, one thread each")
+    parser.add_argument("--max-rows", type=int, default=5000, help="training rows at most; test rows half as many")
+    parser.add_argument("--seconds", type=float, default=1e9, help="no new job starts after this")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="leave out jobs that are in the results file")
+    options = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"  # read by the worker processes when they start
+    jobs = jobs_of(options)
+    if options.resume:
+        jobs = [j for j in jobs if j not in done_already()]
+    rows = run_jobs(jobs, options.jobs, options.seconds)
+    print(json.dumps({"benchmark": "imputation", "jobs": len(rows)} | summary(rows) | key()))
+
+
+if __name__ == "__main__":
+    main()
