@@ -2,8 +2,9 @@
 
     sampler = fit_generator(rows, schema, params, seed=0)
 
-A share of the rows is held out; the averaged weights with the least held-out cross-entropy are kept, so that a small
-table is not learnt by heart.
+A share of the rows is held out; the averaged weights with the least held-out score are kept, so that a small table is
+not learnt by heart. The score is the ranked probability score: cross-entropy punishes rare confident misses so much that
+it would keep blunt weights.
 
 Shapes: N rows, C columns, P parameters.
 """
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from kernels.task_sampling import TARGET, write_bank
 from pipeline.batches import Batch, BatchReader
-from pipeline.losses import discrete_errors
+from pipeline.losses import ranked_scores
 from pipeline.networks import Generator
 from pipeline.params import Params
 from pipeline.sampler import Sampler
@@ -37,7 +38,7 @@ VALIDATION_BATCHES = 4  # tasks per held-out row grow as a table shrinks
 
 @dataclass
 class History:
-    """held_out: (step, cross-entropy in nats a target) pairs. best_step: whose weights were kept."""
+    """held_out: (step, ranked probability score a target) pairs. best_step: whose weights were kept."""
 
     held_out: list[tuple[int, float]] = field(default_factory=list)
     best_step: int = 0
@@ -105,7 +106,7 @@ def _train(
 
 @torch.inference_mode()
 def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float]:
-    """((L,) trust of each token with the least cross-entropy on the batches' targets, that cross-entropy in nats).
+    """((L,) trust of each token with the least ranked probability score on the batches' targets, its mean over them).
 
     A column that the others do not tell is soon learnt by heart: its trust falls towards 0, the marginal, while the
     others go on learning.
@@ -120,7 +121,7 @@ def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float
         count += is_target.sum(0)
         for i, trust in enumerate(grid):
             logits = generator.trusted(raw, trust.expand(generator.body.n_tokens))
-            error = discrete_errors(logits, batch.features, is_target, generator.body.groups)
+            error = ranked_scores(logits, batch.features, is_target, generator.body.groups, generator.spacing)
             total[i] += (error * is_target).sum(0)
     best = total.argmin(0)
     loss = total.gather(0, best[None]).sum() / count.sum().clamp(min=1.0)

@@ -46,6 +46,7 @@ RECIPE = {
     },
     "train": {
         "adversarial_weight": 0.0,
+        "ranked_weight": 5.0,
         "minibatch_group": 1,
         "batch_size": 256,
         "generator_lr": 3e-3,
@@ -61,10 +62,14 @@ RECIPE = {
 """Parameters of a table where they differ from the defaults; the same for every table."""
 
 
+FEWEST_STEPS = 300
+
+
 class BigLearnImputer(TransformerMixin, BaseEstimator):
     """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
 
-    steps: training steps. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
+    steps, max_epochs: training ends after so many steps, or passes over the rows if that is sooner (FEWEST_STEPS at
+    least). width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
     bins: of a number, about. max_categories: the commonest of a column are modelled.
     kinds: column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong.
     missing: texts that mean a missing cell; None: the usual ones ("", "?", "NA", …).
@@ -79,7 +84,8 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     def __init__(
         self,
         *,
-        steps: int = 1500,
+        steps: int = 1200,
+        max_epochs: int = 200,
         width: int = 64,
         depth: int = 2,
         batch_size: int = 256,
@@ -95,6 +101,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         progress: bool = True,
     ) -> None:
         self.steps = steps
+        self.max_epochs = max_epochs
         self.width = width
         self.depth = depth
         self.batch_size = batch_size
@@ -120,6 +127,8 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         frame = self._frame(X, reset=True)
         seed = self._seed()
         params = self._params()
+        passes = self.max_epochs * len(frame) // self.batch_size
+        params.train.steps = min(self.steps, max(FEWEST_STEPS, passes))
         table = params.prepare.table
         self.codec_ = fit_codec(frame, table)
         rows = self.codec_.rows(frame, table.missing)

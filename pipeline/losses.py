@@ -79,10 +79,17 @@ def likelihood_terms(
     return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
 
 
-def discrete_errors(raw: Tensor, features: Tensor, is_target: Tensor, groups: tuple[Group, ...]) -> Tensor:
-    """(B, L) cross-entropy in nats of each discrete target token; 0 at other tokens.
+def ranked_scores(
+    raw: Tensor, features: Tensor, is_target: Tensor, groups: tuple[Group, ...], spacing: Tensor
+) -> Tensor:
+    """(B, L) ranked probability score of each discrete target token, in its standard deviations; 0 at other tokens.
 
-    raw: (B, F) logits; features: (B, F) data, read at targets only; is_target: (B, L) bool.
+    A binned number: Σ_k spacing_k (F_k − 1[bin ≤ k])², the continuous ranked probability score (Gneiting & Raftery
+    2007) of its distribution at the resolution of the bins: a near miss costs less than a far one, which cross-entropy
+    does not know. A category: half the Brier score, which is the same with a spacing of ½ between all of them.
+
+    raw: (B, F) logits; features: (B, F) data, read at targets only; is_target: (B, L) bool; spacing: (F,) between the
+    middle of a bin and of the next.
     """
     parts = []
     for group in groups:
@@ -94,7 +101,13 @@ def discrete_errors(raw: Tensor, features: Tensor, is_target: Tensor, groups: tu
         shape = (len(raw), len(group.tokens), group.width)
         out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
         true = torch.where(chosen[..., None], true, true.new_zeros(()))
-        choice = true.sum(-1).long().clamp(max=group.width - 1) if group.binned else true.argmax(-1)
-        error = -out.log_softmax(-1).gather(-1, choice[..., None])[..., 0]
-        parts.append(torch.where(chosen, error, error.new_zeros(())))
+        probability = out.softmax(-1)
+        if group.binned:
+            bins = true.sum(-1).long().clamp(max=group.width - 1)
+            reached = torch.arange(group.width, device=raw.device) >= bins[..., None]
+            gap = (probability.cumsum(-1) - reached.to(raw.dtype)).square()
+            score = (gap * spacing[group.features].reshape(shape[1:])).sum(-1)
+        else:
+            score = (probability - true).square().sum(-1) / 2
+        parts.append(torch.where(chosen, score, score.new_zeros(())))
     return torch.cat(parts, 1)

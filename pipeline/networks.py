@@ -66,6 +66,7 @@ class TokenTransformer(nn.Module):
         width = params.width
         self.groups = schema.groups
         self.n_tokens = schema.n_tokens
+        self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
         self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * 0.5)
         self.role = nn.Parameter(torch.randn(3, width) * 0.5)
@@ -77,8 +78,12 @@ class TokenTransformer(nn.Module):
         for group, layer in zip(self.groups, self.embed, strict=True):  # unit variance whatever the token's width
             nn.init.normal_(layer.weight, std=1.0 if group.modality == "categorical" else group.width**-0.5)
 
-    def embed_values(self, features: Tensor) -> Tensor:
-        """(B, L, W) embeddings of the token values in (B, F) features."""
+    def embed_values(self, features: Tensor, read: Tensor) -> Tensor:
+        """(B, L, W) embeddings of the token values in (B, F) features of the tokens `read` (B, L) bool.
+
+        Others count as 0: what stands there, be it NaN, reaches neither an output nor a gradient.
+        """
+        features = torch.where(read[:, self.token_of_feature], features, features.new_zeros(()))
         parts = []
         for group, layer in zip(self.groups, self.embed, strict=True):
             values = features[:, group.features].reshape(len(features), len(group.tokens), group.width)
@@ -139,6 +144,7 @@ class Generator(nn.Module):
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         log_mass = _log_mass(schema)
         self.register_buffer("log_mass", log_mass, persistent=False)
+        self.register_buffer("spacing", _spacing(schema), persistent=False)
         self.register_buffer("trust", None if log_mass is None else torch.ones(schema.n_tokens))
         self.mixed = bool(discrete.any()) and not bool(discrete.all())
         if self.order == "one_by_one" and not bool(discrete.all()):
@@ -186,14 +192,14 @@ class Generator(nn.Module):
     def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, *, quiet: bool = False) -> Tensor:
         """(B, F) outputs before any draw. quiet: no noise goes in, since the output is a distribution to draw from:
         noise would blur it, and a body that learns to ignore noise there loses diversity where it needs it."""
-        source = (role == SOURCE)[..., None]
+        source = role == SOURCE
+        embedded = self.body.embed_values(features, source)
         if quiet or self.order == "one_by_one":
-            tokens = torch.where(source, self.body.embed_values(features), features.new_zeros(()))
-            _, tokens = self.body(tokens, tokens.new_zeros(len(features), tokens.shape[-1]), role, rank)
+            _, tokens = self.body(embedded, embedded.new_zeros(len(features), embedded.shape[-1]), role, rank)
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
             z = draw(torch.randn, shape, noise, features.device)
-            tokens = torch.where(source, self.body.embed_values(features), self.token_noise(z[:, 1:]))
+            tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]))
             _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
@@ -282,7 +288,9 @@ class Discriminator(nn.Module):
         """(B,) logits. features: (B, F); role: (B, L). Consecutive runs of `minibatch_group` rows share their
         standard deviation, so a run must hold only real or only generated rows."""
         cls, tokens = self.body(
-            self.body.embed_values(features), features.new_zeros(len(features), self.body.cls.numel()), role
+            self.body.embed_values(features, role != HIDDEN),
+            features.new_zeros(len(features), self.body.cls.numel()),
+            role,
         )
         if self.minibatch_group > 1:
             cls = torch.cat([cls, self._group_deviation(cls)], 1)
@@ -297,3 +305,14 @@ class Discriminator(nn.Module):
         groups = x.view(-1, self.minibatch_group, x.shape[1])
         deviation = (groups.var(1, unbiased=False, keepdim=True) + 1e-4).sqrt()
         return deviation.expand_as(groups).reshape_as(x)
+
+
+def _spacing(schema: Schema) -> Tensor:
+    """(F,) distance in standard deviations from the middle of a bin to that of the next; 0 at the last and elsewhere."""
+    out = np.zeros(schema.n_features)
+    for i, token in enumerate(schema.tokens):
+        if token.binned:
+            edges = np.asarray(token.edges)
+            middle = (edges[:-1] + edges[1:]) / 2 / token.scale
+            out[schema.offsets[i] : schema.offsets[i + 1] - 1] = np.diff(middle)
+    return torch.from_numpy(out).float()

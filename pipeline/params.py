@@ -184,6 +184,7 @@ class TrainParams:
     mismatch_decay_end: float = ranged(0.5, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, absolute error")
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of absolute error on continuous targets in it")
+    ranked_weight: float = ranged(0.0, 0.0, 1e3, "weight of the ranked probability score of bins and categories in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")
     penalty_weight: float = ranged(0.5, 0.0, 1e4, "γ of R1 and of R2")

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
-from kernels.task_sampling import FAMILIES
+from kernels.task_sampling import FAMILIES, SOURCE, TARGET
 from pipeline.batches import Batch, Counts
 from pipeline.flat import FlatParameters
-from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
+from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source, ranked_scores
 from pipeline.networks import Discriminator, Generator
 from pipeline.noise import RowNoise, draw
 from pipeline.params import Params, TrainParams
@@ -192,7 +192,19 @@ class TrainingStep:
                 continuous = continuous * batch.relative.continuous
             loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
             terms |= {"cross_entropy": categorical.detach(), "absolute_error": continuous.detach()}
+            if p.ranked_weight > 0:
+                score = self._ranked_score(batch, raw)
+                loss = loss + p.likelihood_weight * p.ranked_weight * score
+                terms["ranked_score"] = score.detach()
         return loss, terms
+
+    def _ranked_score(self, batch: Batch, raw: Tensor) -> Tensor:
+        """() mean ranked probability score of the discrete targets that count in the likelihood terms."""
+        enough = (batch.role == SOURCE).sum(1) >= self.params.likelihood_source_share * batch.role.shape[1]
+        counted = (batch.role == TARGET) & self.generator.discrete & enough[:, None]
+        groups, spacing = self.generator.body.groups, self.generator.spacing
+        scores = ranked_scores(raw, batch.features, counted, groups, spacing)
+        return scores.sum() / counted.sum().clamp(min=1) * batch.relative.discrete
 
     def _cross_logits(
         self, batch: Batch, fake: Tensor, other_fake: Tensor | None, own: Tensor, *, detach: bool

@@ -31,6 +31,7 @@ from pipeline.schema import Schema, Token, encode_bins
 KINDS = ("float", "integer", "boolean", "category", "date", "ignore")
 DAY = pd.Timedelta(days=1)
 FEW_BINS = 16  # no bin is wider than this part of the range of a column
+LARGEST = 1e30  # size of a number; rows are float32
 RELATIVE_SPREAD = 1e-4  # below this spread/size, float32 needs an origin
 
 
@@ -93,7 +94,7 @@ class TableCodec:
             return np.array([np.nan if pd.isna(v) else code.get(_word(v), np.nan) for v in cells], np.float32)
         if kind in ("date", "day"):
             return (_days(name, cells) - origin).astype(np.float32)
-        return _float32(name, _numbers(name, cells) - origin)
+        return (_numbers(name, cells) - origin).astype(np.float32)
 
     def _dates(self, name: str, days: np.ndarray) -> pd.Series:
         seconds = (days + self.schema.origins.get(name, 0.0)) * 86400.0
@@ -218,12 +219,16 @@ def _column_numbers(name: str, kind: str, cells: pd.Series) -> tuple[str, np.nda
     if kind == "date":
         days = _days(name, cells)
         known = days[~np.isnan(days)]
-        return ("day" if (known == np.floor(known)).all() else "date"), (known - known[0]).astype(np.float32), known[0]
+        return (
+            ("day" if (known == np.floor(known)).all() else "date"),
+            (known - known[0]).astype(np.float32),
+            float(known[0]),
+        )
     numbers = _numbers(name, cells)
     known = numbers[~np.isnan(numbers)]
     size = np.abs(known).max()
     origin = float(np.floor(known.min())) if known.std() < RELATIVE_SPREAD * size else 0.0
-    return kind, _float32(name, known - origin), origin
+    return kind, (known - origin).astype(np.float32), origin
 
 
 def _number_token(name: str, values: np.ndarray, column: int, params: TableParams) -> Token:
@@ -250,13 +255,10 @@ def _numbers(name: str, cells: pd.Series) -> np.ndarray:
         raise TableError(f"Column {name!r} must hold numbers. Got {cells[wrong].iloc[0]!r} in row {wrong.argmax()}.")
     if np.isinf(numbers).any():
         raise TableError(f"Column {name!r} must hold finite numbers. Got an infinity.")
+    size = np.abs(numbers[~np.isnan(numbers)]).max(initial=0.0)
+    if size > LARGEST:
+        raise TableError(f"Column {name!r} must hold numbers within ±{LARGEST:g}. Got one of size {size:g}.")
     return numbers
-
-
-def _float32(name: str, numbers: np.ndarray) -> np.ndarray:
-    if (np.abs(numbers[~np.isnan(numbers)]) > np.finfo(np.float32).max).any():
-        raise TableError(f"Column {name!r} must hold numbers below 3.4e38. Got {np.nanmax(np.abs(numbers)):.3g}.")
-    return numbers.astype(np.float32)
 
 
 def _days(name: str, cells: pd.Series) -> np.ndarray:

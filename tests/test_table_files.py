@@ -1,0 +1,87 @@
+"""Table files: CSV and Parquet through fetch and prepare; each kind of bad file ends with a clear error."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import fetch, prepare
+from pipeline.datasets.table import read_table
+from pipeline.params import ParamsError, TableParams, load_params
+from pipeline.paths import Paths
+from pipeline.schema import Schema
+from pipeline.table import TableCodec, TableError
+from tests.test_table import mixed_frame
+
+CSV = "age,city,born\n31, Bern,2001-02-03\n?,Lima,2002-03-04\n45,NA,\n28,Oslo,1999-12-31\n"
+
+
+def params_for(path, *overrides: str):
+    return load_params(overrides=["dataset.name=table", f"dataset.path={path}", *overrides])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.tsv"])
+def test_files_are_read_with_missing_cells(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pd.DataFrame({"age": [31, None, 45, 28], "city": ["Bern", "Lima", None, "Oslo"]}).to_parquet(path)
+    elif name.endswith("gz"):
+        path.write_bytes(gzip.compress(CSV.encode()))
+    else:
+        path.write_text(CSV.replace(",", "\t") if name.endswith("tsv") else CSV)
+    frame = read_table(path, TableParams())
+    assert frame["age"].isna().tolist() == [False, True, False, False]
+    assert frame["city"].isna().tolist() == [False, False, True, False]
+    assert frame["city"][0] == "Bern"
+
+
+def test_a_file_goes_through_fetch_and_prepare(tmp_path):
+    source = tmp_path / "mine.csv"
+    frame = mixed_frame(100)
+    frame.to_csv(source, index=False)
+    where = Paths(tmp_path / "project")
+    params = params_for(source, "prepare.table.label=smoker")
+    fetch.run(params, where)
+    assert json.loads((where.raw / "manifest.json").read_text())["files"][0]["name"] == "mine.csv"
+    prepare.run(params, where)
+    schema = Schema.load(where.tokens / "schema.json")
+    train, test = np.load(where.tokens / "train.npy"), np.load(where.tokens / "test.npy")
+    assert len(train) == 80 and len(test) == 20 and schema.label == "smoker"
+    back = TableCodec(schema).frame(np.concatenate([train, test]).astype(np.float32))
+    assert sorted(back["age"]) == sorted(frame["age"])
+    assert back["city"].value_counts().to_dict() == frame["city"].mask(frame["city"] == "?").value_counts().to_dict()
+
+
+BAD_FILES = {
+    "empty file": ("a.csv", b"", "not a readable table"),
+    "header only": ("a.csv", b"x,y\n", "must hold rows and columns. Got 0 rows, 2 columns"),
+    "wrong encoding": ("a.csv", "stadt\nKöln\nBern\n".encode("latin-1"), "must be text in the encoding 'utf-8'"),
+    "broken gzip": ("a.csv.gz", b"\x1f\x8b\x08broken", "not a readable table"),
+    "broken parquet": ("a.parquet", b"PAR1 no", "not a readable table"),
+    "unknown suffix": ("a.xlsx", b"PK", "must be one of .csv, .tsv, .txt, .parquet, .pq. Got '.xlsx'"),
+    "ragged": ("a.csv", b"x,y\n1,2\n3,4,5\n", "not a readable table"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files_are_named(tmp_path, case):
+    name, payload, message = BAD_FILES[case]
+    (tmp_path / name).write_bytes(payload)
+    with pytest.raises(TableError, match=message):
+        read_table(tmp_path / name, TableParams())
+
+
+def test_encoding_is_a_parameter(tmp_path):
+    (tmp_path / "a.csv").write_bytes("stadt;x\nKöln;1\n".encode("latin-1"))
+    frame = read_table(tmp_path / "a.csv", TableParams(encoding="latin-1", separator=";"))
+    assert frame["stadt"][0] == "Köln"
+
+
+@pytest.mark.parametrize("path", ["", "/nowhere/at/all.csv"])
+def test_a_path_that_is_not_there_is_named(tmp_path, path):
+    with pytest.raises(ParamsError, match="'dataset.path' must name a file or folder that exists"):
+        fetch.run(params_for(path), Paths(tmp_path / "project"))
