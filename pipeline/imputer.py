@@ -34,7 +34,7 @@ from pipeline.files import write_json
 from pipeline.fitting import fit_generator
 from pipeline.params import Params, merge_params, to_dict
 from pipeline.sampler import Sampler
-from pipeline.table import TableCodec, fit_codec, mark_missing
+from pipeline.table import TableCodec, column_names, fit_codec, mark_missing
 
 RECIPE = {
     "network": {"width": 64, "depth": 2, "heads": 4, "mlp_ratio": 2.0, "order": "one_by_one", "noise_width": 1},
@@ -157,7 +157,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
                 filled = self.sampler_.complete(rows, draws=1, seed=self._seed())[0]
             else:
                 filled = self.sampler_.expect(rows, seed=self._seed())
-        return self._like(X, self._filled(frame, filled))
+        return self._like(X, self._filled(frame, filled, means=self.strategy == "best"))
 
     def sample(
         self, X: pd.DataFrame | np.ndarray, draws: int = 10, random_state: int | None = None
@@ -254,11 +254,12 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     def _frame(self, X: object, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame with the fitted column names; checks names and their number."""
         if isinstance(X, pd.DataFrame):
+            names = column_names(X)
             if not reset and hasattr(self, "feature_names_in_"):
                 X = self._in_order(X)
             validate_data(self, X, reset=reset, skip_check_array=True)
             if reset:
-                self._names = [str(c) for c in X.columns]
+                self._names = names
             return X.set_axis(self._names, axis=1)
         array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
         if array.dtype.kind not in "OUS":
@@ -279,14 +280,14 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     def _rows(self, frame: pd.DataFrame) -> np.ndarray:
         return self.codec_.rows(frame, self._params().prepare.table.missing)
 
-    def _filled(self, frame: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
-        """`frame` with its missing cells taken from (N, C) `rows`."""
+    def _filled(self, frame: pd.DataFrame, rows: np.ndarray, *, means: bool = False) -> pd.DataFrame:
+        """`frame` with its missing cells taken from (N, C) `rows`, draws or means."""
         marks = self._params().prepare.table.missing
         out = frame.copy()
         for i, name in enumerate(self.codec_.schema.columns):
             gap = mark_missing(frame[name], marks).isna().to_numpy()
             if gap.any():
-                values = self.codec_.values(name, rows[gap, i])
+                values = self.codec_.values(name, rows[gap, i], means=means)
                 out[name] = _put(frame[name], gap, values)
         return out
 

@@ -68,8 +68,11 @@ class TableCodec:
         out = pd.DataFrame({k: pd.Series(v) for k, v in columns.items()})
         return out.set_axis(index) if index is not None else out
 
-    def values(self, name: str, codes: np.ndarray) -> pd.Series:
-        """The (N,) values of one column in its original dtype; where that holds no missing value, a wider one."""
+    def values(self, name: str, codes: np.ndarray, *, means: bool = False) -> pd.Series:
+        """The (N,) values of one column in its original dtype; where that holds no missing value, a wider one.
+
+        means: the codes are means, which are made whole only where the dtype demands it.
+        """
         kind, dtype = self.schema.kinds[name].split(" ", 1)
         codes = np.asarray(codes, np.float64)
         if kind in ("category", "boolean"):
@@ -82,7 +85,8 @@ class TableCodec:
                 return shown.astype(_text_dtype(dtype))
         else:
             values = pd.Series(codes + self.schema.origins.get(name, 0.0))
-            values = values.round() if kind == "integer" else values
+            if kind == "integer" and not (means and "int" not in dtype.lower()):
+                values = values.round()
         return _as_dtype(values, dtype)
 
     # -- inside ----------------------------------------------------------------------------------
@@ -109,10 +113,7 @@ def fit_codec(frame: pd.DataFrame, params: TableParams) -> TableCodec:
     """
     if frame.shape[1] == 0 or len(frame) == 0:
         raise TableError(f"A table must have rows and columns. Got {len(frame)} rows and {frame.shape[1]} columns.")
-    names = [str(c) for c in frame.columns]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    if repeated:
-        raise TableError(f"Column names must not repeat. Got {repeated} more than once.")
+    names = column_names(frame)
     _check_kinds(params, names)
     tokens, kinds, categories, origins, columns = [], {}, {}, {}, []
     for position, name in enumerate(names):
@@ -136,6 +137,15 @@ def fit_codec(frame: pd.DataFrame, params: TableParams) -> TableCodec:
         raise TableError("A table must have a column that is not ignored.")
     names = {"label": params.label, "categories": categories, "kinds": kinds, "origins": origins}
     return TableCodec(Schema(tuple(tokens), tuple(columns), **names))
+
+
+def column_names(frame: pd.DataFrame) -> list[str]:
+    """The names of the columns as text. Raises TableError when one repeats."""
+    names = [str(c) for c in frame.columns]
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise TableError(f"Column names must not repeat. Got {repeated} more than once.")
+    return names
 
 
 def infer_kind(cells: pd.Series) -> str:

@@ -83,5 +83,7 @@ def test_encoding_is_a_parameter(tmp_path):
 
 @pytest.mark.parametrize("path", ["", "/nowhere/at/all.csv"])
 def test_a_path_that_is_not_there_is_named(tmp_path, path):
+    params = params_for("x.csv")
+    params.dataset.path = path
     with pytest.raises(ParamsError, match="'dataset.path' must name a file or folder that exists"):
-        fetch.run(params_for(path), Paths(tmp_path / "project"))
+        fetch.run(params, Paths(tmp_path / "project"))

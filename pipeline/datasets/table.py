@@ -5,6 +5,7 @@ The codec (bins, categories) is fitted on the training split alone. Rows without
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,13 @@ def read_table(path: Path, params: TableParams) -> pd.DataFrame:
         raise TableError(
             f"{path.name}: must be text in the encoding {params.encoding!r} (prepare.table.encoding). {error}."
         ) from error
-    except (ValueError, OSError, LookupError) as error:  # pandas and Arrow raise many kinds of these two
+    except (
+        ValueError,
+        OSError,
+        LookupError,
+        EOFError,
+        zlib.error,
+    ) as error:  # pandas, Arrow and gzip raise all of them
         raise TableError(f"{path.name}: not a readable table: {error}") from error
     if frame.shape[1] == 0 or len(frame) == 0:
         raise TableError(
