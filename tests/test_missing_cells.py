@@ -54,7 +54,7 @@ def trained(schema: Schema, reader: BatchReader, params: Params, poison: float) 
         missing = schema.missing(np.asarray(reader.rows[reader.row_indices(step)]))
         batch = reader(step)
         assert missing.any() and (batch.role.numpy()[missing] == HIDDEN).all()
-        state(poisoned(batch, missing, schema, poison), step, noise_seed(0, step, 0))
+        state(poisoned(batch, missing, schema, poison), step, noise_seed(0, step))
     return state.flat_g.values, state.flat_d.values
 
 
