@@ -7,7 +7,8 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX),)
 READY := $(VENV)/.ready
-export PATH := $(CURDIR)/$(RUN):$(PATH)  # `python` in dvc.yaml is the environment's
+# `python` in dvc.yaml is the environment's
+export PATH := $(CURDIR)/$(RUN):$(PATH)
 
 .PHONY: environment reproduce serve test test-slow lint format deps golden bench gpu clean
 
