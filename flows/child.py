@@ -1,12 +1,13 @@
 """Another module's command line, ended by the kernel when the process that started it dies.
 
-    python -m flows.child dvc repro --single-item train
+    python flows/child.py dvc repro --single-item train
 
-Without it, `kill -9` of a flow leaves dvc and a trainer at work where nobody sees them.
+Started by its path, so that it works in the folder of another version of this project. Without it, `kill -9` of a flow leaves dvc and a trainer at work where nobody sees them.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -16,6 +17,7 @@ from pipeline.stage import die_with_parent
 def main() -> None:
     """Runs the module named first with the remaining arguments, as `python -m` does."""
     die_with_parent()
+    sys.path[0] = os.getcwd()  # as `python -m` has it, instead of this file's folder
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

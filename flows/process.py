@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROGRESS_INTERVAL_S = 15.0  # of progress bars, which rewrite their line many times a second
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: training saves a checkpoint
+CHILD = str(Path(__file__).with_name("child.py"))
 _POLL_S = 0.5
 _LINE_END = re.compile(rb"[\r\n]")
 

@@ -99,11 +99,12 @@ def _version_of(root: Path, revision: str) -> str:
 def _export(root: Path, revision: str, folder: Path) -> None:
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     with replaced_folder(folder) as fresh:
         try:
             DVCFileSystem(url=str(root), rev=revision).get(MODEL, str(fresh / "model"), recursive=True)
-        except (DvcException, OSError) as error:
+        except (DvcException, DataIndexDirError, OSError) as error:
             raise ValueError(
                 f"the model of {revision[:12]} is not in the DVC cache: {error}; try `dvc pull`"
             ) from error

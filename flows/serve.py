@@ -25,7 +25,8 @@ from typing import Annotated
 
 import typer
 
-from flows.process import end_group
+from flows.dvc_tasks import child_environment
+from flows.process import CHILD, end_group
 from flows.show import REPORT_URL
 from pipeline.paths import Paths, default_root
 
@@ -114,7 +115,8 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def _prefect(root: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen]:
     """A prefect command in its own process group, ended with the context and, at the latest, with this process."""
-    command = [sys.executable, "-m", "flows.child", "prefect", *arguments]
+    command = [sys.executable, CHILD, "prefect", *arguments]
+    environment = environment | {"PYTHONPATH": child_environment()["PYTHONPATH"]}
     child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
     try:
         yield child
