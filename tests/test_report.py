@@ -65,10 +65,9 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-@pytest.fixture
-def project(tmp_path) -> Paths:
+def build_project(root) -> Paths:
     """Results of every stage but simulate."""
-    where = Paths(tmp_path)
+    where = Paths(root)
     write_json(where.metrics / "evaluate.json", EVALUATE)
     write_json(where.metrics / "train.json", TRAIN)
     write_json(where.metrics / "tasks.json", {"share_joint": 0.4})
@@ -94,8 +93,20 @@ def page_of(where: Paths, **changes: object) -> Page:
     return Page((where.report / "index.html").read_text("utf8"))
 
 
-def test_the_page_loads_nothing_from_elsewhere(project):
-    page = page_of(project)
+@pytest.fixture
+def project(tmp_path) -> Paths:
+    return build_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> tuple[Page, Paths]:
+    """The page of that project with default parameters."""
+    where = build_project(tmp_path_factory.mktemp("project"))
+    return page_of(where), where
+
+
+def test_the_page_loads_nothing_from_elsewhere(written):
+    page, project = written
     assert page.open == []
     assert page.loads and all(u.startswith("data:") for u in page.loads)
     html = (project.report / "index.html").read_text("utf8")
@@ -103,22 +114,22 @@ def test_the_page_loads_nothing_from_elsewhere(project):
     assert [p.name for p in project.report.iterdir()] == ["index.html"]
 
 
-def test_every_picture_is_inlined_with_a_text_for_those_who_do_not_see_it(project):
-    page = page_of(project)
+def test_every_picture_is_inlined_with_a_text_for_those_who_do_not_see_it(written):
+    page, _ = written
     assert len(page.images) == 4 + 4 + 4  # plots, sample grids of the training, kinds of curves
     assert all(len(image["alt"]) > 10 for image in page.images)
     payloads = [base64.b64decode(image["src"].split(",", 1)[1]) for image in page.images]
     assert payloads.count(PIXEL) == 8 and sum(b"<svg" in p for p in payloads) == 4
 
 
-def test_the_contents_lead_to_sections_that_exist(project):
-    page = page_of(project)
+def test_the_contents_lead_to_sections_that_exist(written):
+    page, _ = written
     assert page.links and all(link[1:] in page.ids for link in page.links)
     assert len(set(page.ids)) == len(page.ids)
 
 
-def test_headline_numbers_stand_beside_what_to_compare_them_with(project):
-    words = page_of(project).words
+def test_headline_numbers_stand_beside_what_to_compare_them_with(written):
+    words = written[0].words
     for text in ("97.0", "nearest neighbour 98.0", "SVM's posterior 84.0", "real rows 1.5, 2.0 times that"):
         assert text in words.replace("\N{NARROW NO-BREAK SPACE}%", "").replace("\N{NARROW NO-BREAK SPACE}", ""), text
 
@@ -134,8 +145,8 @@ def test_tables_curves_parameters_and_provenance_are_there(project):
     assert "step 6000" not in words, "four sample grids at most, first and last included"
 
 
-def test_stages_that_did_not_run_are_named(project):
-    words = page_of(project).words
+def test_stages_that_did_not_run_are_named(written):
+    words = written[0].words
     assert "The stage simulate has not run: its results are missing from this page." in words
     assert "The stage train has not run" not in words
 
