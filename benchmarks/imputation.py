@@ -44,7 +44,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from tqdm import tqdm
 
 from benchmarks.imputation_data import TABLES, UCI_TABLES, Case, make_case
-from benchmarks.task_sampling import key
+from benchmarks.measure import key
 
 RESULTS = Path(__file__).parent / "results" / "imputation.csv"
 DRAWS = 10

@@ -56,9 +56,12 @@ def fit_generator(
 ) -> tuple[Sampler, History]:
     """(sampler, history) of a generator trained on (N, C) rows, NaN where missing; rows without a known cell are left out.
 
-    validation_share: of the rows, held out to choose the weights; 0 keeps the last. validations: how often.
-    Equal arguments give equal weights. Raises ValueError for fewer than two rows with a known cell.
+    validation_share: of the rows, held out to choose the weights and the trust of each token; 0 keeps the last weights.
+    validations: how often. Equal arguments give equal weights. Raises ValueError for fewer than two rows with a known
+    cell, and for a validation of any order but one_by_one, whose outputs alone are distributions.
     """
+    if validation_share > 0 and params.network.order != "one_by_one":
+        raise ValueError(f"'validation_share' must be 0 unless network.order is one_by_one. Got {validation_share}.")
     rows = rows[~np.isnan(rows).all(1)]
     if len(rows) < 2:
         raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={len(rows)}.")

@@ -1,0 +1,66 @@
+"""Small tables without collapse: fits the imputer on a few hundred rows, then asks whether generated rows differ and are new.
+
+    DATA_MIRROR=/folder python -m benchmarks.small_table                 # yacht, 308 rows
+
+Three sides in one run: generated rows; held-out real rows (what chance gives); copies of training rows with a little
+noise (what the tests must find). Default settings of BigLearnImputer. Last line: JSON whose `ratio` is the diversity
+of the generated rows over that of the held-out ones; `draw_diversity` is the mean standard deviation, in standard
+deviations of the column, of ten draws of the removed cells of held-out rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.imputation_data import TABLES, make_case, standardised_codes
+from benchmarks.measure import append, key
+from pipeline.duplicates import NEAR_SHARE, duplicate_scores, mean_pairwise_distance
+from pipeline.imputer import BigLearnImputer
+
+RESULTS = Path(__file__).parent / "results" / "small_table.csv"
+COPY_NOISE = 0.01  # of the standard deviation
+
+
+def main() -> None:
+    """Fits, measures, prints a table and the JSON line, appends to the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", default="yacht", choices=list(TABLES))
+    parser.add_argument("--rows", type=int, default=500, help="training rows at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    case = make_case(options.table, "mcar", options.seed, options.rows)
+    started = time.process_time()
+    imputer = BigLearnImputer(random_state=options.seed).fit(case.train)
+    fit_cpu_s = time.process_time() - started
+    generated = imputer.generate(len(case.train), random_state=options.seed + 1)
+    draws = imputer.sample(case.seen("test"), draws=10)
+    whole = pd.concat([case.train, generated, case.test, *draws], ignore_index=True)
+    cells = standardised_codes(whole)
+    n, m = len(case.train), len(case.test)
+    train, made, real = cells[:n], cells[n : 2 * n], cells[2 * n : 2 * n + m]
+    noise = np.random.default_rng(options.seed).normal(0, COPY_NOISE, train.shape)
+    sides = {"generated": made, "held_out_real": real[: m // 2], "noisy_copies": train + noise}
+    stamp = key() | {"table": options.table, "train_rows": n, "held_out_rows": m, "seed": options.seed}
+    table, summary = [], {"fit_cpu_s": round(fit_cpu_s, 1)}
+    for name, rows in sides.items():
+        scores = duplicate_scores(rows, train, real[m // 2 :] if name == "held_out_real" else real)
+        scores["diversity"] = mean_pairwise_distance(rows)
+        scores["exact_duplicates"] = float((np.abs(rows[:, None] - train[None]).max(2) < 1e-6).any(1).mean())
+        table.append(stamp | {"side": name} | {k: round(v, 4) for k, v in scores.items()})
+        print(f"{name:13} " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items()))
+        summary |= {f"{name}_{k}": round(v, 4) for k, v in scores.items()}
+    append(RESULTS, table)
+    spread = cells[2 * n + m :].reshape(10, m, -1).std(0)[case.test_mask]
+    summary["draw_diversity"] = round(float(spread.mean()), 4)
+    ratio = round(summary["generated_diversity"] / summary["held_out_real_diversity"], 3)
+    print(json.dumps({"benchmark": "small_table", "ratio": ratio, "chance_near_rate": NEAR_SHARE} | stamp | summary))
+
+
+if __name__ == "__main__":
+    main()
