@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kernels.task_sampling import SOURCE, TARGET
 from pipeline.batches import Batch, Counts
+from pipeline.losses import exact_penalty
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams, TrainParams
 from pipeline.schema import Schema, image_label_schema
@@ -53,3 +54,14 @@ def gradients_of_a_step(backend: str, device: str) -> dict[str, Tensor]:
     losses, _ = step(random_batch(16).to(torch.device(device)), 0, 3)
     assert "r1" in losses
     return {"discriminator": step.flat_d.gradients, "generator": step.flat_g.gradients}
+
+
+def r1_gradient(dtype: torch.dtype, backend: str, device: str = "cpu") -> Tensor:
+    """Gradient of R1 by every weight of a discriminator, two blocks deep: it differentiates attention twice."""
+    torch.manual_seed(0)
+    critic = Discriminator(SCHEMA, NETWORK, minibatch_group=4, attention_backend=backend).double()
+    batch = random_batch(8).to(torch.device(device))
+    critic = critic.to(device, dtype)
+    penalty = exact_penalty(critic, batch.features.to(dtype), batch.role).mean()
+    gradients = torch.autograd.grad(penalty, list(critic.parameters()), allow_unused=True)
+    return torch.cat([g.reshape(-1) for g in gradients if g is not None]).double()

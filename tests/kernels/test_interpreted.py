@@ -1,0 +1,30 @@
+"""Runs interpreted.py in a process of its own: Triton must be told to interpret before it is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILE = Path(__file__).with_name("interpreted.py")
+
+
+def run(marks: str) -> None:
+    environment = os.environ | {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", str(FILE), "-m", marks, "-p", "no:cacheprovider", "--tb=short"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=FILE.parents[2], env=environment, check=False)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    assert " passed" in done.stdout
+
+
+def test_kernels_in_the_interpreter():
+    run("not slow")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_sweep_of_shapes_in_the_interpreter():
+    run("slow")
