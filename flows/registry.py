@@ -18,6 +18,7 @@ from pathlib import Path
 import typer
 
 from flows.workshop import git
+from pipeline.compare import resolve
 from pipeline.files import replaced_folder, write_json
 from pipeline.model_files import read_network
 from pipeline.paths import Paths
@@ -54,11 +55,14 @@ def promoted(root: Path) -> Promoted | None:
 def promote(root: Path, revision: str, reason: str) -> Promoted:
     """Registers and promotes the model of `revision`, then exports it. Promoting the promoted one changes nothing.
 
-    Raises ValueError when the model of that revision is missing from the cache or damaged: nothing is promoted then.
+    Raises ValueError when there is no such revision, or its model is missing from the cache or damaged: nothing is
+    promoted then.
     """
     from gto import api
 
-    revision = git(root, "rev-parse", "--verify", f"{revision}^{{commit}}")
+    revision = resolve(root, "revision", revision)
+    if not revision:
+        raise ValueError("'revision' must be a commit or an experiment. Got 'workspace', which can change.")
     current = promoted(root)
     if current is None or current.revision != revision:
         with tempfile.TemporaryDirectory(dir=root / ".dvc" / "tmp") as trial:

@@ -181,7 +181,8 @@ def write_results(root: Path, rows: list[dict[str, Any]], metric: str, direction
     writer.writerows(rows)
     write_text(folder / "table.csv", stream.getvalue())
     fixed = ("experiment", "quality", "cost", "on_front")
-    shown = [{**row, "label": label({k: v for k, v in row.items() if k not in fixed})} for row in rows]
+    varied = [key for key in names if key not in fixed and len({str(row.get(key)) for row in rows}) > 1]
+    shown = [{**row, "label": label({k: row[k] for k in varied if k in row})} for row in rows]
     pareto.plot(folder / "pareto.png", shown, cost, metric, direction)
     create_table_artifact(rows, key="sweep", description=f"quality: {metric} ({direction} is better), cost: {cost}")
     create_image_artifact(data_uri(folder / "pareto.png"), key="pareto", description="Quality against compute")
