@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
 from tqdm import tqdm
@@ -50,12 +51,13 @@ def obtain(file: RemoteFile, dataset: str, folder: Path, params: FetchParams) ->
         except OSError as error:  # requests' errors are OSErrors too; a full disk is not the mirror's fault
             if error.errno is not None and not isinstance(error, requests.RequestException | FileNotFoundError):
                 raise
-            failures.append(f"{address}: {error}")
+            failures.append(_without_secrets(f"{address}: {error}", address))
             continue
         if _matches(part, file):
             os.replace(part, target)
             return target
-        failures.append(f"{address}: {part.stat().st_size} bytes whose SHA-256 is not {file.sha256[:12]}…")
+        said = f"{address}: {part.stat().st_size} bytes whose SHA-256 is not {file.sha256[:12]}…"
+        failures.append(_without_secrets(said, address))
         _set_aside(part, file)
     raise DownloadError(
         f"no mirror gave {dataset}/{file.name}. Tried:\n  "
@@ -70,6 +72,14 @@ def addresses(file: RemoteFile, dataset: str) -> Iterator[str]:
     if mirror:
         yield f"{mirror}/{dataset}/{file.name}"
     yield from file.urls
+
+
+def _without_secrets(text: str, address: str) -> str:
+    """`text` without the user's name, password and query (a signature, say) that `address` may hold."""
+    parts = urlsplit(address)
+    for secret in (parts.netloc.rpartition("@")[0], parts.query):
+        text = text.replace(secret, "…") if secret else text
+    return text
 
 
 def _matches(path: Path, file: RemoteFile) -> bool:

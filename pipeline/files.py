@@ -123,6 +123,13 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
+def check_sha256(path: Path, expected: str) -> None:
+    """Raises ValueError when the file is not the one that was written."""
+    found = sha256(path)
+    if found != expected:
+        raise ValueError(f"{path} is damaged: its SHA-256 is {found}, not {expected}.")
+
+
 def sha256(path: Path, chunk_bytes: int = 1 << 20) -> str:
     """Hex SHA-256 of a file, read in chunks."""
     digest = hashlib.sha256()

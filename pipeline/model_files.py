@@ -11,8 +11,10 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from pipeline.files import replaced_folder, sha256, write_bytes, write_json, write_text
+from pipeline.files import check_sha256, replaced_folder, sha256, write_bytes, write_json, write_text
 from pipeline.schema import Schema
+
+DIGESTS = {"model.safetensors": "model_sha256", "schema.json": "schema_sha256"}  # file → key in config.json
 
 
 def tensors_to_bytes(tensors: dict[str, Tensor]) -> bytes:
@@ -33,8 +35,8 @@ def save_network(folder: Path, network: nn.Module, config: dict, schema: Schema)
     with replaced_folder(folder) as fresh:
         write_bytes(fresh / "model.safetensors", tensors_to_bytes(network.state_dict()))
         write_text(fresh / "schema.json", schema.to_json())
-        digest = sha256(fresh / "model.safetensors")
-        write_json(fresh / "config.json", {**config, "model_sha256": digest})
+        digests = {key: sha256(fresh / name) for name, key in DIGESTS.items()}
+        write_json(fresh / "config.json", {**config, **digests})
 
 
 def read_network(folder: Path) -> tuple[dict[str, Tensor], dict, Schema]:
@@ -45,12 +47,14 @@ def read_network(folder: Path) -> tuple[dict[str, Tensor], dict, Schema]:
             raise ValueError(f"'folder' must hold a saved model. Got {folder}, which has no {name}.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf8"))
-    except ValueError as error:
+        digests = {name: config[key] for name, key in DIGESTS.items()}
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{folder / 'config.json'} is not valid JSON: {error}") from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / 'config.json'} does not describe a saved model: {error!r}.") from error
+    for name, digest in digests.items():
+        check_sha256(folder / name, digest)
     schema = Schema.load(folder / "schema.json")
-    found, expected = sha256(folder / "model.safetensors"), config.get("model_sha256")
-    if found != expected:
-        raise ValueError(f"{folder / 'model.safetensors'} is damaged: its SHA-256 is {found}, not {expected}.")
     return tensors_from_file(folder / "model.safetensors"), config, schema
 
 

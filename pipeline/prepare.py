@@ -34,6 +34,7 @@ def run(params: Params, where: Paths) -> None:
                 "tokens": data.schema.n_tokens,
                 "features": data.schema.n_features,
                 "missing_share": round(float(np.isnan(train).mean()) if train.dtype.kind == "f" else 0.0, 6),
+                "schema_sha256": sha256(fresh / "schema.json"),
                 "train_sha256": sha256(fresh / "train.npy"),
                 "test_sha256": sha256(fresh / "test.npy"),
                 **_class_counts(data.schema, train),

@@ -22,7 +22,7 @@ from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.metrics import most_frequent
 from pipeline.model_files import load_state, read_network, save_network
 from pipeline.networks import Generator
-from pipeline.params import NetworkParams
+from pipeline.params import NetworkParams, ParamsError, merge_params
 from pipeline.schema import Schema
 
 
@@ -42,10 +42,11 @@ class Sampler:
         """
         state, config, schema = read_network(Path(folder))
         try:
-            generator = Generator(schema, NetworkParams(**config["network"]))
-            batch_size = int(config["batch_size"])
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{Path(folder) / 'config.json'} does not describe a generator: {error!r}.") from error
+            checked = merge_params({"network": config["network"], "sample": {"batch_size": config["batch_size"]}})
+        except (KeyError, TypeError, ParamsError) as error:
+            raise ValueError(f"{Path(folder) / 'config.json'} does not describe a generator: {error}.") from error
+        _check_sizes(state, schema, checked.network, str(folder))
+        generator, batch_size = Generator(schema, checked.network), checked.sample.batch_size
         load_state(generator, state, str(folder))
         return Sampler(generator.to(device), schema, batch_size=batch_size)
 
@@ -173,6 +174,21 @@ class Sampler:
             else:
                 out[:, token.columns[0]] = own.argmax(1)
         return out
+
+
+def _check_sizes(state: dict[str, Tensor], schema: Schema, network: NetworkParams, what: str) -> None:
+    """Raises ValueError when the tensors have other sizes than schema and config say: asked before any is allocated."""
+    width, last = network.width, network.depth - 1
+    wanted = {
+        "body.position": (schema.n_tokens, width),
+        "token_noise.weight": (width, network.noise_width),
+        f"body.blocks.{last}.mlp_in.weight": (int(width * network.mlp_ratio), width),
+    }
+    wanted |= {f"body.embed.{i}.weight": (width, group.width) for i, group in enumerate(schema.groups)}
+    for name, shape in wanted.items():
+        found = tuple(state[name].shape) if name in state else None
+        if found != shape:
+            raise ValueError(f"{what}: '{name}' must have shape {shape}, as schema and config say. Got {found}.")
 
 
 def _checked_mask(mask: np.ndarray, rows: np.ndarray, name: str) -> np.ndarray:

@@ -18,6 +18,7 @@ Shapes: N rows, C columns, L tokens, F features.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 MODALITIES = ("patch", "categorical", "numeric")
+MAX_FEATURES = 2**24  # of a row; a schema that says more is not believed
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ class Schema:
             )
         if len({t.name for t in self.tokens}) != len(self.tokens):
             raise ValueError("Schema: token names must be unique.")
+        if sum(t.width for t in self.tokens) > MAX_FEATURES:
+            raise ValueError(f"Schema: its tokens must have at most {MAX_FEATURES} features.")
+        if self.image is not None and not 0 < math.prod(self.image) <= len(self.columns):
+            raise ValueError(f"Schema: 'image' must have 1 to {len(self.columns)} pixels. Got {self.image}.")
+        if self.label and self.label not in {t.name for t in self.tokens}:
+            raise ValueError(f"Schema: 'label' must name a token. Got {self.label!r}.")
 
     # -- sizes and look-ups ------------------------------------------------------------------
     @property
@@ -324,6 +332,7 @@ class Schema:
         """The schema written by `to_json`. Raises ValueError on malformed text."""
         try:
             raw = json.loads(text)
+            _check_types(raw)
             tokens = tuple(
                 Token(**{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()}) for t in raw["tokens"]
             )
@@ -337,12 +346,41 @@ class Schema:
                 kinds=raw["kinds"],
                 origins=raw.get("origins", {}),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"Not a schema: {error!r}.") from error
 
     @staticmethod
     def load(path: Path) -> Schema:
         return Schema.from_json(Path(path).read_text(encoding="utf8"))
+
+
+def _check_types(raw: dict) -> None:
+    """Raises TypeError for a value that JSON allows where a schema does not; sizes are checked by the classes."""
+    number, whole, text = (int, float), (int,), (str,)
+    for token in raw["tokens"]:
+        _check_type("name, modality, group", [token["name"], token["modality"], token["group"]], text)
+        _check_type("columns, width, position", [*token["columns"], token["width"], *token.get("position", ())], whole)
+        scalars = [token.get("center", 0.0), token.get("scale", 1.0)]
+        _check_type("center, scale, edges, mass", scalars + token.get("edges", []) + token.get("mass", []), number)
+        if len(token.get("position", (0, 0))) != 2:
+            raise TypeError(f"'position' must hold two numbers. Got {token['position']}.")
+    _check_type("columns, label", [*raw["columns"], raw["label"]], text)
+    _check_type("image, patch_size_px", [*(raw["image"] or (1, 1, 1)), raw["patch_size_px"]], whole)
+    if raw["image"] and (len(raw["image"]) != 3 or min(raw["image"]) < 1):
+        raise TypeError(f"'image' must be null or hold three positive numbers. Got {raw['image']}.")
+    _check_type("categories", [*raw["categories"], *(w for words in raw["categories"].values() for w in words)], text)
+    _check_type("kinds", [*raw["kinds"], *raw["kinds"].values()], text)
+    _check_type("origins", list(raw.get("origins", {}).values()), number)
+
+
+def _check_type(name: str, values: list, types: tuple[type, ...]) -> None:
+    for value in values:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, types)
+            or (isinstance(value, float) and not math.isfinite(value))
+        ):
+            raise TypeError(f"'{name}' must hold finite {' or '.join(t.__name__ for t in types)}. Got {value!r}.")
 
 
 def _weights_of(token: Token) -> tuple[str, str, int, bool]:

@@ -7,6 +7,7 @@ On several GPUs or machines: torchrun --nproc-per-node N -m pipeline.train
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -25,7 +26,7 @@ from pipeline.batches import Batch, BatchReader, Counts, read_ahead
 from pipeline.checkpoint import Checkpoints, run_key
 from pipeline.clock import Clock
 from pipeline.devices import choose_device
-from pipeline.files import write_json
+from pipeline.files import check_sha256, write_json
 from pipeline.model_files import save_network
 from pipeline.params import Params, merge_params, to_dict
 from pipeline.paths import Paths
@@ -77,6 +78,8 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             f"'train.time_limit_s' must be 0 with several processes, whose clocks differ. Got {params.train.time_limit_s}."
         )
     seed = params.seed + params.train.seed_offset
+    if world.is_first:
+        _verify(where)
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
     state = build_step(params, schema, device, seed, reduce=world.average)
@@ -121,6 +124,14 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         _save_metrics(params, where, (first_step, done), time.perf_counter() - started, log.last, world)
         checkpoints.clear()
     world.barrier()
+
+
+def _verify(where: Paths) -> None:
+    """Raises ValueError when tokens or tasks are not what their stages wrote."""
+    digests = json.loads((where.tokens / "summary.json").read_text(encoding="utf8"))
+    for name in ("schema.json", "train.npy"):
+        check_sha256(where.tokens / name, digests[f"{Path(name).stem}_sha256"])
+    TaskBank.verify(where.tasks / "train")
 
 
 def _agree(world: distributed.World, batch: Batch, stop: StopRequest) -> tuple[Batch, int]:

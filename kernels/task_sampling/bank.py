@@ -1,12 +1,13 @@
 """A bank of tasks on disk: roles packed two bits a token, memory-mapped, read by index.
 
-A bank is a folder: bank.json (specification, seed, stream, sizes), roles.npy (N, ⌈L/4⌉) uint8 and
-families.npy (N,) uint8. Ranks and second tasks are functions of (seed, stream, row) and are drawn
+A bank is a folder: bank.json (specification, seed, stream, sizes, SHA-256 of the arrays and of itself), roles.npy (N, ⌈L/4⌉)
+uint8 and families.npy (N,) uint8. Ranks and second tasks are functions of (seed, stream, row) and are drawn
 again when they are read, so they take no room.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from kernels.task_sampling.api import check_rows, ranks_of, sample_roles, second
 from kernels.task_sampling.packing import pack_roles, unpack_roles
 from kernels.task_sampling.spec import Tasks, TaskSpec
 
-FORMAT = 1
+FORMAT = 2
+ARRAYS = ("families", "roles")
 CHUNK_BYTES = 1 << 22  # roles drawn at a time, before packing
 
 
@@ -39,19 +41,26 @@ class TaskBank:
     def open(folder: Path | str) -> TaskBank:
         """The bank in `folder`. Raises FileNotFoundError without bank.json, ValueError when its parts disagree."""
         folder = Path(folder)
-        raw = json.loads((folder / "bank.json").read_text(encoding="utf8"))
-        if raw.get("format") != FORMAT:
-            raise ValueError(f"{folder}: bank.json must have format {FORMAT}. Got {raw.get('format')!r}.")
+        raw = _read_json(folder / "bank.json")
         spec = TaskSpec.from_json(json.dumps(raw["spec"]))
         packed = np.load(folder / "roles.npy", mmap_mode="r", allow_pickle=False)
         families = np.load(folder / "families.npy", mmap_mode="r", allow_pickle=False)
         wanted = (raw["rows"], (spec.n_tokens + 3) // 4)
-        if packed.shape != wanted or families.shape != wanted[:1]:
+        if packed.shape != wanted or families.shape != wanted[:1] or {packed.dtype, families.dtype} != {np.dtype("u1")}:
             raise ValueError(
-                f"{folder}: roles.npy must have shape {wanted} and families.npy {wanted[:1]}. "
-                f"Got {packed.shape} and {families.shape}."
+                f"{folder}: roles.npy must be uint8 of shape {wanted} and families.npy of {wanted[:1]}. "
+                f"Got {packed.dtype} {packed.shape} and {families.dtype} {families.shape}."
             )
         return TaskBank(spec, raw["seed"], raw["stream"], packed, families)
+
+    @staticmethod
+    def verify(folder: Path | str) -> None:
+        """Raises ValueError when an array is not what was written. It reads the whole bank once."""
+        folder = Path(folder)
+        for name, expected in _read_json(folder / "bank.json")["sha256"].items():
+            found = _sha256(folder / f"{name}.npy")
+            if found != expected:
+                raise ValueError(f"{folder / name}.npy is damaged: its SHA-256 is {found}, not {expected}.")
 
     def __len__(self) -> int:
         return len(self.packed)
@@ -117,7 +126,37 @@ def _fill(folder: Path, spec: TaskSpec, rows: int, seed: int, stream: int, progr
     packed.flush()
     families.flush()
     raw = {"format": FORMAT, "rows": rows, "seed": seed, "stream": stream, "spec": json.loads(spec.to_json())}
+    raw["sha256"] = {name: _sha256(folder / f"{name}.npy") for name in ARRAYS}
+    raw["own_sha256"] = _own_sha256(raw)
     (folder / "bank.json").write_text(json.dumps(raw, sort_keys=True, indent=2) + "\n", encoding="utf8")
+
+
+def _read_json(path: Path) -> dict:
+    """bank.json with its numbers checked. Raises FileNotFoundError, and ValueError when it is not one."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf8"))
+        if raw["format"] != FORMAT:
+            raise ValueError(f"{path} must have format {FORMAT}. Got {raw['format']!r}.")
+        check_rows(raw["rows"], raw["seed"], raw["stream"], 0)
+        if raw["own_sha256"] != _own_sha256(raw):
+            raise ValueError(f"{path} is damaged: its own SHA-256 does not match.")
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} does not describe a task bank: {error!r}.") from error
+    return raw
+
+
+def _own_sha256(raw: dict) -> str:
+    """Hex SHA-256 of what bank.json says, apart from this entry."""
+    said = {k: v for k, v in raw.items() if k != "own_sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _replace(folder: Path, fresh: Path) -> None:

@@ -117,7 +117,7 @@ class TaskSpec:
             raw = json.loads(text)
             grid = np.array(raw.pop("grid"), np.int64).reshape(-1, 2)
             return TaskSpec(**raw, grid=grid)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"Not a task specification: {error!r}.") from error
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,8 @@ from pipeline.params import Params
 from pipeline.schema import Schema, Token, image_label_schema
 
 HEADER_BYTES = 4096
+# What Python's zip reader and NumPy raise for a damaged file; RuntimeError and its kind: encrypted, unknown method.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, TokenError)
 MAX_PATCHES = 64  # what the default patch size aims at
 
 
@@ -44,7 +48,7 @@ def read_array(path: Path, name: str = "x") -> np.ndarray | None:
                 )
         with np.load(path, allow_pickle=False) as arrays:
             return arrays[name]
-    except (zipfile.BadZipFile, EOFError, KeyError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is not a readable {path.suffix} file: {error}") from error
 
 
@@ -54,7 +58,7 @@ def _check_header(head: bytes, size: int, name: str) -> None:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except ValueError as error:
+    except (ValueError, TokenError) as error:
         raise ValueError(f"{name} is not a NumPy array: {error}") from error
     if dtype.hasobject:
         raise ValueError(f"{name} must hold numbers. Got Python objects, which are never loaded.")

@@ -545,7 +545,7 @@ def test_argument_errors_say_what_came(tmp_path):
     with pytest.raises(ValueError, match="Not a task specification"):
         TaskSpec.from_json("{}")
     (tmp_path / "bank" / "bank.json").write_text('{"format": 7}')
-    with pytest.raises(ValueError, match=r"bank\.json must have format 1\. Got 7\."):
+    with pytest.raises(ValueError, match=r"bank\.json must have format 2\. Got 7\."):
         TaskBank.open(tmp_path / "bank")
 
 
