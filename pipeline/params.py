@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.paths import paths
+
+MAX_CHARACTERS = 1 << 20  # of params.yaml
 
 
 class ParamsError(ValueError):
@@ -332,6 +335,7 @@ def load_params(path: Path | str | None = None, overrides: Sequence[str] = ()) -
     """
     file = Path(path) if path is not None else paths().params
     try:
+        _check_text(file.read_text(encoding="utf8"))
         given = OmegaConf.load(file)
     except FileNotFoundError as error:
         raise ParamsError(f"No parameter file at {file}.") from error
@@ -347,7 +351,7 @@ def merge_params(given: Any, overrides: Sequence[str] = ()) -> Params:
         node = OmegaConf.create(given or {}) if not OmegaConf.is_config(given) else given
         if not OmegaConf.is_dict(node):
             raise ParamsError(f"params.yaml must be a mapping of groups. Got {type(given).__name__}.")
-        changes = OmegaConf.from_dotlist(list(overrides))
+        changes = _from_dotlist(overrides)
         for source in (node, changes):
             base = OmegaConf.merge(base, source)
             if OmegaConf.select(source, "tasks.weights") is not None:  # a mixture replaces, it does not add
@@ -359,6 +363,28 @@ def merge_params(given: Any, overrides: Sequence[str] = ()) -> Params:
         raise ParamsError(f"Parameter '{key}': {first}") from error
     check_params(params)
     return params
+
+
+def _from_dotlist(overrides: Sequence[str]) -> DictConfig:
+    """Overrides as a mapping. Raises ParamsError naming one that is no key=value with a value in YAML."""
+    for override in overrides:
+        _check_text(override)
+    try:
+        return OmegaConf.from_dotlist(list(overrides))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ParamsError(f"A parameter must look like group.name=value. Got {list(overrides)}: {first}") from error
+
+
+def _check_text(text: str) -> None:
+    """Raises ParamsError for text that could grow when it is read: too long, or with YAML aliases."""
+    if len(text) > MAX_CHARACTERS:
+        raise ParamsError(f"Parameters must have at most {MAX_CHARACTERS} characters. Got {len(text)}.")
+    try:
+        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ParamsError("Parameters must be written without YAML aliases (*name). Got one.")
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ParamsError(f"Parameters are not readable YAML: {error}") from error
 
 
 def check_params(params: Params) -> None:

@@ -20,6 +20,7 @@ from pipeline.datasets.idx import read_idx
 from pipeline.datasets.npz import read_array
 from pipeline.files import sha256
 from pipeline.model_files import tensors_from_file
+from pipeline.params import ParamsError, load_params
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from tests.fuzz.targets import NETWORK, SCHEMA, Target, fault, save_model, spoil_bytes, spoil_json, targets
@@ -219,3 +220,21 @@ def test_nothing_runs_what_a_file_holds():
 )
 def test_the_scan_finds_what_it_looks_for(source):
     assert faults_in(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "wording"),
+    [
+        ("a: &a [x]\nb: *a\n", r"without YAML aliases \(\*name\)\. Got one"),
+        ("a: " + "x" * 2**20, "at most 1048576 characters"),
+    ],
+)
+def test_parameters_cannot_grow_when_they_are_read(tmp_path, text, wording):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=wording):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_an_override_that_is_no_yaml_is_named():
+    with pytest.raises(ParamsError, match=r"must look like group\.name=value\. Got \['train\.lr=\{'\]"):
+        load_params(overrides=["train.lr={"])
