@@ -1,8 +1,8 @@
 """Compiles the attention kernels without a GPU, to check and to choose the table of configurations.
 
-Run: python -m kernels.masked_attention.ahead_of_time     prints the table of configurations.py, about 15 minutes.
-It takes, for each kernel, the first of an ordered list of tiles that neither spills registers nor exceeds the
-shared memory, with ranks (the larger kernel).
+Run: python -m kernels.masked_attention.ahead_of_time [80 90 100]    prints the table of configurations.py, about five
+minutes an architecture. It takes, for each kernel, the first of an ordered list of tiles that neither spills registers
+nor exceeds the shared memory, with ranks (the larger kernel).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from kernels.masked_attention.configurations import (
     ELEMENT_BYTES,
     HEAD_DIMS,
     TILE_KERNELS,
+    TILE_SIZES,
     Configuration,
 )
 
@@ -53,14 +54,14 @@ def attention_resources(
 
 
 def candidates(name: str) -> list[list[Configuration]]:
-    """Lists of alternatives, best first: one list for each size of a tile kernel, a single list for a block kernel.
+    """Lists of alternatives, best first: one list for each of TILE_SIZES, or a single one for a block kernel.
 
     Blocks of 64 feed Hopper's matrix unit whole; two stages overlap loads with products.
     """
     if name in TILE_KERNELS:
-        sizes = [(16, (1, 2)), (32, (2, 4)), (64, (4, 8)), (128, (8,))]
+        warps = {16: (1, 2), 32: (2, 4), 64: (4, 8), 128: (8,)}
         largest = 64 if name == "double_tile" else 128
-        return [[Configuration(n, n, w, 1) for w in warps] for n, warps in sizes if n <= largest]
+        return [[Configuration(n, n, w, 1) for w in warps[n]] if n <= largest else [] for n in TILE_SIZES]
     shapes = [(64, 32, 4, 2), (64, 32, 4, 1), (64, 32, 8, 1), (32, 32, 4, 1), (32, 16, 2, 1)]
     shapes += [(16, 32, 4, 1), (16, 32, 8, 1), (16, 16, 4, 1)]  # float32 at large head dimensions
     shapes.insert(0, (64, 64, 8, 2) if name.startswith("double") else (64, 64, 4, 2))
@@ -72,30 +73,43 @@ def candidates(name: str) -> list[list[Configuration]]:
 
 def choose(
     name: str, alternatives: list[Configuration], head_dim: int, element_bytes: int, architecture: int
-) -> Configuration | None:
-    """The first alternative that fits the architecture without spills, or None."""
+) -> tuple[Configuration | None, int]:
+    """(alternative, its spilled bytes): the first that fits the architecture without spills, else the one that spills
+    least; None if none fits."""
     element = "bf16" if element_bytes == 2 else "fp32"
+    least, best = None, sys.maxsize
     for to in alternatives:
         try:
             used = attention_resources(name, to, head_dim, element, architecture)
         except Exception as error:  # the compiler gives up on a tile by many kinds of error: say so, try the next
             print(f"# {name} {to} D{head_dim} {element} sm_{architecture}: {error!r}"[:200], file=sys.stderr)
             continue
-        if used.spill_bytes == 0 and used.shared_bytes <= SHARED_LIMIT_BYTES[architecture]:
-            return to
-    return None
+        if used.shared_bytes <= SHARED_LIMIT_BYTES[architecture] and used.spill_bytes < best:
+            least, best = to, used.spill_bytes
+        if best == 0:
+            break
+    return least, best
+
+
+def cell(name: str, head_dim: int, element_bytes: int, architecture: int) -> str:
+    """One cell of the table: a tile that spills counts as none, since blocks take its rows."""
+    chosen = [choose(name, a, head_dim, element_bytes, architecture) for a in candidates(name)]
+    if name in TILE_KERNELS:
+        return "/".join("-" if to is None or spill else str(to.warps) for to, spill in chosen)
+    to, spill = chosen[0]
+    if spill:
+        print(f"# {name} {to} D{head_dim} {element_bytes} sm_{architecture} spills {spill}", file=sys.stderr)
+    return str(to)
 
 
 def main() -> None:
     """Prints the table: architecture, kernel, element bytes, then a cell for each head dimension."""
-    for architecture in ARCHITECTURES:
+    wanted = [int(a) for a in sys.argv[1:]] or ARCHITECTURES
+    for architecture in wanted:
         for name in TILE_KERNELS + BLOCK_KERNELS:
             for size in ELEMENT_BYTES:
-                cells = []
-                for head_dim in HEAD_DIMS:
-                    chosen = (choose(name, a, head_dim, size, architecture) for a in candidates(name))
-                    cells.append("/".join(str(to) for to in chosen if to is not None))
-                print(f"{architecture:4d} {name:17s} {size}  " + "  ".join(cells), flush=True)
+                cells = "  ".join(f"{cell(name, d, size, architecture):10s}" for d in HEAD_DIMS)
+                print(f"{architecture:4d} {name:16s} {size}  {cells.rstrip()}", flush=True)
 
 
 if __name__ == "__main__":

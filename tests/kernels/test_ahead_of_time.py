@@ -1,0 +1,102 @@
+"""Kernels compiled for GPUs that are not there: registers do not spill, shared memory fits, matrix units are used."""
+
+from __future__ import annotations
+
+import pytest
+
+from kernels.ahead_of_time import SHARED_LIMIT_BYTES, compile_kernel, resources
+from kernels.masked_attention.ahead_of_time import attention_resources, compile_attention
+from kernels.masked_attention.configurations import (
+    ARCHITECTURES,
+    BLOCK_KERNELS,
+    ELEMENT_BYTES,
+    HEAD_DIMS,
+    TILE_KERNELS,
+    block_configuration,
+    tile_configuration,
+)
+
+ELEMENT = {2: "bf16", 4: "fp32"}
+UNIT = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}  # the matrix instruction of each architecture, bfloat16
+# Bytes a thread may spill, where float32 at the largest head dimension leaves no block without.
+SPILL_BUDGET_BYTES = {("double_constants", 4, 128): 400, ("double_rows", 4, 128): 400, ("double_columns", 4, 128): 400}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+@pytest.mark.parametrize("kernel", TILE_KERNELS)
+def test_a_tile_of_64_runs_on_hoppers_matrix_unit_without_spills(kernel):
+    to = tile_configuration(kernel, 64, 64, 2, 90)
+    assert to is not None
+    used = attention_resources(kernel, to, 64, "bf16", 90)
+    assert used.spill_bytes == 0
+    assert used.shared_bytes <= 64 * 1024
+    assert used.matrix.get("HGMMA", 0) > 0
+
+
+@pytest.mark.parametrize("kernel", ["backward_rows", "double_rows", "double_columns"])
+def test_blocks_run_on_hoppers_matrix_unit_without_spills(kernel):
+    used = attention_resources(kernel, block_configuration(kernel, 64, 2, 90), 64, "bf16", 90)
+    assert used.spill_bytes == 0
+    assert used.shared_bytes <= SHARED_LIMIT_BYTES[90]
+    assert used.matrix.get("HGMMA", 0) > 0
+
+
+@pytest.mark.parametrize("architecture", [80, 100])
+def test_a_tile_fits_other_architectures(architecture):
+    to = tile_configuration("double_tile", 50, 32, 2, architecture)
+    used = attention_resources("double_tile", to, 32, "bf16", architecture)
+    assert used.spill_bytes == 0
+    assert used.shared_bytes <= SHARED_LIMIT_BYTES[architecture]
+    assert sum(used.matrix.values()) > 0
+
+
+def test_the_forward_kernels_compile_for_amd():
+    for kernel, to in (
+        ("forward_tile", tile_configuration("forward_tile", 64, 64, 2, 80)),
+        ("forward_blocks", block_configuration("forward_blocks", 64, 2, 80)),
+    ):
+        compiled = compile_attention(kernel, to, 64, "bf16", "gfx942")
+        assert "mfma" in compiled.asm["amdgcn"]
+        assert compiled.metadata.shared <= 64 * 1024
+
+
+@pytest.mark.parametrize("name", ["losses_forward", "losses_double_backward"])
+def test_loss_kernels_compile_without_spills(name):
+    from kernels.discriminator_losses import triton_kernel
+
+    kernel = getattr(triton_kernel, name)
+    types = {n: "*fp32" for n in kernel.arg_names if n.islower()}
+    types |= {"family": "*i64", "has_source": "*u8", "rows": "i32"}
+    types |= dict.fromkeys(("adversarial_weight", "mismatch_weight", "communication_weight"), "fp32")
+    constants = {"KIND": 0, "GENERATOR": False, "FAMILIES": 16, "BLOCK": triton_kernel.BLOCK}
+    constants |= dict.fromkeys(("HAS_MISMATCHED", "HAS_SOURCE", "HAS_CROSS"), True)
+    used = resources(compile_kernel(kernel, types, constants, 90, num_warps=8))
+    assert used.spill_bytes == 0
+    assert used.shared_bytes <= 8 * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("kernel", TILE_KERNELS + BLOCK_KERNELS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_entry_of_the_table_fits(architecture, kernel):
+    for size in ELEMENT_BYTES:
+        for head_dim in HEAD_DIMS:
+            if kernel in TILE_KERNELS:
+                found = {tile_configuration(kernel, n, head_dim, size, architecture) for n in (16, 32, 64, 128)} - {
+                    None
+                }
+            else:
+                found = {block_configuration(kernel, head_dim, size, architecture)}
+            for to in found:
+                used = attention_resources(kernel, to, head_dim, ELEMENT[size], architecture)
+                where = f"{kernel} {to} D{head_dim} {ELEMENT[size]} sm_{architecture}: {used}"
+                assert used.spill_bytes <= SPILL_BUDGET_BYTES.get((kernel, size, head_dim), 0), where
+                assert used.shared_bytes <= SHARED_LIMIT_BYTES[architecture], where
+                if size == 2 and min(to.block_m, to.block_n) >= 64 and architecture in (80, 90):
+                    assert used.matrix.get(UNIT[architecture], 0) > 0, where
