@@ -274,8 +274,8 @@ class SimulateParams:
         10.0,
         "y₂ of the conditional tasks, in units of the data's 3σ reach along y₂",
     )
-    blem_outer: int = ranged(400, 1, 10**6, "BigLearn-EM: tasks a run on the 25-GMM data")
-    blem_inner: int = ranged(10, 1, 1000, "BigLearn-EM: EM steps a task; EM gets outer × inner steps")
+    blem_outer: int = ranged(600, 1, 10**6, "BigLearn-EM: tasks a run on the 25-GMM data")
+    blem_inner: int = ranged(5, 1, 1000, "BigLearn-EM: EM steps a task; EM gets outer × inner steps")
     blem_rows: int = ranged(2000, 50, 10**6, "BigLearn-EM: training rows of the 25-GMM data")
     blem_covariance_prior: float = ranged(
         40.0, 0.0, 10**6, "pseudo-rows that pull each covariance to the pooled one, in EM and in BigLearn-EM"
