@@ -278,14 +278,13 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         return X[list(self.feature_names_in_)]
 
     def _rows(self, frame: pd.DataFrame) -> np.ndarray:
-        return self.codec_.rows(frame, self._params().prepare.table.missing)
+        return self.codec_.rows(frame, self.missing)
 
     def _filled(self, frame: pd.DataFrame, rows: np.ndarray, *, means: bool = False) -> pd.DataFrame:
         """`frame` with its missing cells taken from (N, C) `rows`, draws or means."""
-        marks = self._params().prepare.table.missing
         out = frame.copy()
         for i, name in enumerate(self.codec_.schema.columns):
-            gap = mark_missing(frame[name], marks).isna().to_numpy()
+            gap = mark_missing(frame[name], self.missing).isna().to_numpy()
             if gap.any():
                 values = self.codec_.values(name, rows[gap, i], means=means)
                 out[name] = _put(frame[name], gap, values)
