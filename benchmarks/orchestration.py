@@ -1,0 +1,132 @@
+"""Seconds that the flow `reproduce` adds to `dvc repro`: a full run and one with nothing to do.
+
+    python -m benchmarks.orchestration [--rounds 3] [--nap 1.0]
+
+The project has this repository's stages and their needs, each a nap that writes its outs, so that what is measured is
+orchestration and not training. The flow starts its own temporary Prefect server. Rounds alternate between the sides;
+the best round counts. CPU seconds include the server's.
+
+Prints one JSON object as its last line: `full_added_s`, `noop_added_s`, and `ratio`, flow over dvc for a full run.
+Appends the table to benchmarks/results/orchestration.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from tqdm import tqdm
+
+from flows.dvc_tasks import child_environment, stage_order
+from pipeline.machine import processor_name
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).parent / "results" / "orchestration.csv"
+SIDES = {"dvc": ["-m", "dvc", "repro", "--quiet"], "flow": ["-m", "flows.reproduce"]}
+NAP = "import pathlib, sys, time; time.sleep(float(sys.argv[1])); pathlib.Path(sys.argv[2]).write_text(sys.argv[3])"
+
+
+def nap_project(root: Path, nap_s: float, value: str) -> None:
+    """Writes a project whose stages take `nap_s` seconds each and need one another as this repository's do.
+
+    Another `value` makes every stage stale.
+    """
+    (root / "nap.py").write_text(NAP)
+    (root / "params.yaml").write_text("seed: 0\n")
+    stages = {}
+    for name, needs in stage_order(ROOT).items():
+        command = f"python nap.py {nap_s} {name}.out {value}"
+        stages[name] = {"cmd": command, "deps": [f"{n}.out" for n in needs], "outs": [f"{name}.out"]}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+
+
+def measure(side: str, root: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """(wall seconds, CPU seconds) of one run in a process of its own, children included."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *SIDES[side]], cwd=root, env=environment, check=True, capture_output=True)
+    wall_s, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def rounds(n: int, nap_s: float) -> list[dict[str, object]]:
+    """One row a side, kind (full, no-op) and round: wall_s, cpu_s."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch, tqdm(total=4 * (n + 1), unit="run") as bar:
+        environment = child_environment() | {"PREFECT_HOME": f"{scratch}/prefect", "PREFECT_LOGGING_LEVEL": "WARNING"}
+        environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"
+        root = Path(scratch) / "project"
+        root.mkdir()
+        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+            subprocess.run(command, cwd=root, check=True)
+        for number in range(n + 1):  # round 0 fills caches: Prefect makes its database, Python its byte code
+            for side in SIDES:
+                nap_project(root, nap_s, f"{side}-{number}")
+                for kind in ("full", "noop"):
+                    wall_s, cpu_s = measure(side, root, environment)
+                    if number:
+                        rows.append({"side": side, "kind": kind, "round": number, "wall_s": wall_s, "cpu_s": cpu_s})
+                    bar.update()
+    return rows
+
+
+def summary(rows: list[dict[str, object]]) -> dict[str, float]:
+    """Best rounds and what the flow adds."""
+
+    def best(side: str, kind: str, name: str) -> float:
+        return min(float(r[name]) for r in rows if (r["side"], r["kind"]) == (side, kind))
+
+    out = {f"{s}_{k}_{n}": best(s, k, n) for s in SIDES for k in ("full", "noop") for n in ("wall_s", "cpu_s")}
+    for kind in ("full", "noop"):
+        out[f"{kind}_added_s"] = out[f"flow_{kind}_wall_s"] - out[f"dvc_{kind}_wall_s"]
+        out[f"{kind}_added_cpu_s"] = out[f"flow_{kind}_cpu_s"] - out[f"dvc_{kind}_cpu_s"]
+    out["ratio"] = out["flow_full_wall_s"] / out["dvc_full_wall_s"]
+    return {name: round(value, 2) for name, value in out.items()}
+
+
+def save(rows: list[dict[str, object]], load: float) -> None:
+    """Appends the rows, keyed by processor, versions, commit, date and the machine's load."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    key = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit.strip(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "load": round(load, 1),
+        "dvc": version("dvc"),
+        "prefect": version("prefect"),
+    }
+    RESULTS.parent.mkdir(exist_ok=True)
+    fresh = not RESULTS.exists()
+    with open(RESULTS, "a", newline="", encoding="utf8") as stream:
+        writer = csv.DictWriter(stream, [*key, *rows[0]], lineterminator="\n")
+        if fresh:
+            writer.writeheader()
+        for row in rows:
+            writer.writerow(key | {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()})
+
+
+def main() -> None:
+    """Measures, saves, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--nap", type=float, default=1.0, help="seconds a stage")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    rows = rounds(arguments.rounds, arguments.nap)
+    save(rows, load)
+    print(json.dumps(summary(rows) | {"load_before": round(load, 1)}))
+
+
+if __name__ == "__main__":
+    main()
