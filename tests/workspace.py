@@ -35,7 +35,7 @@ SMALL = {
     },
 }
 TIMINGS = {"images_per_s", "steps_per_s", "wall_s", "cpu_s_per_process", "peak_rss_mb", "resumed_at_step"}
-SECRETS = ("RANK", "WORLD_SIZE")  # a place in a process group must not leak into the stages
+PLACE = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # of this process in a group
 
 
 class Workspace:
@@ -64,18 +64,24 @@ class Workspace:
             write_bank(self.where.tasks / name, spec, rows, self.params.seed, stream)
         return self
 
+    def command(self, stage: str, *overrides: str, launcher: tuple[str, ...] = ()) -> list[str]:
+        """The command line of a stage. launcher: what comes between the interpreter and the module's name."""
+        return [sys.executable, *(launcher or ("-m",)), f"pipeline.{stage}", *overrides]
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a stage: this workspace as root, one thread, no place in a process group."""
+        kept = {k: v for k, v in os.environ.items() if k not in PLACE}
+        return {**kept, "BIGLEARN_ROOT": str(self.root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
     def start(
         self, stage: str, *overrides: str, launcher: tuple[str, ...] = (), **environment: str
     ) -> subprocess.Popen:
         """The running stage, in a session of its own; its output goes to <stage>.out."""
-        kept = {k: v for k, v in os.environ.items() if k not in SECRETS}
-        own = {"BIGLEARN_ROOT": str(self.root), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, *(launcher or ("-m",)), f"pipeline.{stage}", *overrides]
         with open(self.root / f"{stage}.out", "wb") as out:
             return subprocess.Popen(
-                command,
+                self.command(stage, *overrides, launcher=launcher),
                 cwd=self.root,
-                env={**kept, **own, **environment},
+                env={**self.environment(), **environment},
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
