@@ -63,15 +63,16 @@ def append(path: Path, rows: list[dict]) -> None:
 
 
 def rounds_ms(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Name → milliseconds on a CPU: the least of `rounds` alternating rounds, since a shared machine only adds time."""
+    """Name → milliseconds of CPU time: the least of `rounds` alternating rounds. Time in which a shared machine ran
+    something else does not count, and what it does to caches only adds."""
     best = dict.fromkeys(calls, float("inf"))
     for call in calls.values():
         call()
     for _ in range(rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            best[name] = min(best[name], (time.perf_counter() - start) * 1e3)
+            best[name] = min(best[name], (time.process_time() - start) * 1e3)
     return best
 
 
