@@ -10,7 +10,7 @@ taken. All see the same batches of the default task mixture, already on the devi
 run compares the discriminator's first loss.
 
 Sizes: mnist (28×28, patch 4) and celeba (64×64×3, patch 4) on a card, bfloat16 autocast; digits, the defaults of
-params.yaml, on one CPU thread. FLOPs are matrix products outside attention, counted on our side; `mfu` is their rate
+params.yaml, on one CPU thread, and the same on tasks that leave a third of the tokens hidden (digits_partial). FLOPs are matrix products outside attention, counted on our side; `mfu` is their rate
 over the measured rate of a bf16 product. Prints one JSON object as its last line; `ratio` is the best baseline
 (reference, plain, sdpa) over ours, the least over the sizes. Appends to benchmarks/results/training_step.csv.
 """
@@ -57,6 +57,7 @@ SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
         NetworkParams(width=384, depth=8, heads=12, noise_width=64),
         TrainParams(batch_size=128, **BIG),
     ),
+    "digits_partial": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),
     "tiny": (
         image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN),
         NetworkParams(width=16, depth=1),
@@ -65,15 +66,20 @@ SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
 }
 
 
-def make_batches(schema: Schema, train: TrainParams, device: torch.device) -> list[Batch]:
-    """A few batches of random rows with tasks of the default mixture."""
+PARTIAL = TasksParams(weights={"beta_random": 1.0}, target_beta=[1.0, 2.0])  # two thirds of the tokens visible
+
+
+def make_batches(size: str, device: torch.device) -> list[Batch]:
+    """A few batches of random rows with tasks of the default mixture, or of PARTIAL."""
+    schema, _, train = SIZES[size]
+    tasks = PARTIAL if size.endswith("_partial") else TasksParams()
     rng = np.random.default_rng(0)
     label = schema.label_token
     rows = rng.integers(0, int(schema.pixel_range[1]) + 1, (BATCHES * train.batch_size, len(schema.columns)))
     rows[:, -1] = rng.integers(0, schema.tokens[label].width, len(rows))
     with tempfile.TemporaryDirectory() as folder:
         bank = Path(folder) / "bank"
-        write_bank(bank, spec_from_schema(TasksParams(), schema), len(rows), 0, 0)
+        write_bank(bank, spec_from_schema(tasks, schema), len(rows), 0, 0)
         reader = BatchReader(
             rows.astype(np.uint8),
             schema,
@@ -178,8 +184,8 @@ def one_cycle(step: TrainingStep, batches: list[Batch], interval: int) -> None:
 
 def measure(size: str, sides: list[str], cycles: int, device: torch.device, rate: float | None) -> list[dict]:
     """Rows of results of one size, a side each; sides alternate cycle by cycle, and the best cycle counts."""
-    schema, _, train = SIZES[size]
-    batches, interval = make_batches(schema, train, device), train.penalty_interval
+    train = SIZES[size][2]
+    batches, interval = make_batches(size, device), train.penalty_interval
     rows, steps, best, peaks, first_losses = [], {}, {}, {}, {}
     for side in sides:
         try:
@@ -254,7 +260,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.set_float32_matmul_precision("high")  # as the stage train does
-    sizes = options.sizes or (["mnist", "celeba"] if on_card else ["digits"])
+    sizes = options.sizes or (["mnist", "celeba"] if on_card else ["digits", "digits_partial"])
     sides = options.sides or ["ours", "reference", "plain", "sdpa"]
     stamp = key(device) | {"device": device.type}
     rate = ceilings()[0] if on_card else None

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import torch
 
 BACKENDS = ("auto", "reference", "triton")
+HAS_TRITON = find_spec("triton") is not None  # asked once: torch.compile does not trace the question
 
 
 def check_backend(backend: str, device: torch.device) -> str:
@@ -17,7 +18,7 @@ def check_backend(backend: str, device: torch.device) -> str:
     if backend == "auto":
         backend = "triton" if device.type == "cuda" else "reference"
     if backend == "triton":
-        if find_spec("triton") is None:
+        if not HAS_TRITON:
             raise RuntimeError("Backend 'triton' needs the package triton, which is not installed. Choose 'reference'.")
         if device.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1":
             raise RuntimeError("Backend 'triton' needs tensors on a GPU. Got device cpu; choose 'auto' or 'reference'.")

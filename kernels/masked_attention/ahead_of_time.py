@@ -20,6 +20,7 @@ from kernels.masked_attention.configurations import (
     Configuration,
 )
 
+STACK_BYTES = 16  # a slot or two that the compiler keeps on the stack, not a spill of the loop
 _FLOAT32 = ("lse", "delta", "mean", "w")
 _ELEMENTS = ("qkv", "out", "gradient", "cotangent", "d_qkv", "d_gradient")
 _SCALARS = {"scale": "fp32", "scale_log2": "fp32", "tokens": "i32", "heads": "i32", "blocks": "i32"}
@@ -56,17 +57,16 @@ def attention_resources(
 def candidates(name: str) -> list[list[Configuration]]:
     """Lists of alternatives, best first: one list for each of TILE_SIZES, or a single one for a block kernel.
 
-    Blocks of 64 feed Hopper's matrix unit whole; two stages overlap loads with products.
+    The order was measured on an H200, bfloat16, D = 64 (benchmarks/attention_sweep.py): 64 queries against 32 keys
+    with 4 warps beat whole blocks of 64 with 8 by a quarter in the double backward, which is short of registers.
     """
     if name in TILE_KERNELS:
         warps = {16: (1, 2), 32: (2, 4), 64: (4, 8), 128: (8,)}
         largest = 64 if name == "double_tile" else 128
         return [[Configuration(n, n, w, 1) for w in warps[n]] if n <= largest else [] for n in TILE_SIZES]
-    shapes = [(64, 32, 4, 2), (64, 32, 4, 1), (64, 32, 8, 1), (32, 32, 4, 1), (32, 16, 2, 1)]
+    shapes = {"forward_blocks": [(64, 64, 4, 3), (64, 64, 4, 2)], "backward_rows": [(64, 64, 4, 2)]}.get(name, [])
+    shapes += [(64, 32, 4, 2), (64, 32, 4, 1), (64, 32, 8, 1), (32, 32, 4, 1), (32, 16, 2, 1)]
     shapes += [(16, 32, 4, 1), (16, 32, 8, 1), (16, 16, 4, 1)]  # float32 at large head dimensions
-    shapes.insert(0, (64, 64, 8, 2) if name.startswith("double") else (64, 64, 4, 2))
-    if name == "forward_blocks":
-        shapes.insert(0, (128, 64, 8, 2))
     swap = name.endswith("columns")  # these own BLOCK_N keys and sweep over BLOCK_M queries
     return [[Configuration(*((n, m) if swap else (m, n)), w, s) for m, n, w, s in shapes]]
 
@@ -85,7 +85,7 @@ def choose(
             print(f"# {name} {to} D{head_dim} {element} sm_{architecture}: {error!r}"[:200], file=sys.stderr)
             continue
         if used.shared_bytes <= SHARED_LIMIT_BYTES[architecture] and used.spill_bytes < best:
-            least, best = to, used.spill_bytes
+            least, best = to, used.spill_bytes if used.spill_bytes > STACK_BYTES else 0
         if best == 0:
             break
     return least, best

@@ -11,7 +11,7 @@ from torch import Tensor
 from kernels.backend import check_backend
 from kernels.masked_attention.packing import Packing
 from kernels.masked_attention.reference import attention_reference, attention_reference_padded
-from kernels.masked_attention.validation import check_packed, check_padded
+from kernels.masked_attention.validation import check_joint, check_packed, check_padded
 
 
 def masked_attention(
@@ -40,9 +40,7 @@ def masked_self_attention(
     qkv: Tensor, packing: Packing, rank: Tensor | None = None, *, scale: float | None = None, backend: str = "auto"
 ) -> Tensor:
     """(M, H, D) like `masked_attention`, from one (M, 3, H, D) tensor, as a joint projection makes it: no copies."""
-    if qkv.ndim != 4 or qkv.shape[1] != 3:
-        raise ValueError(f"'qkv' must be (M, 3, H, D). Got shape {tuple(qkv.shape)}.")
-    check_packed(*qkv.unbind(1), packing, rank)
+    check_joint(qkv, packing, rank)
     scale = qkv.shape[-1] ** -0.5 if scale is None else float(scale)
     if check_backend(backend, qkv.device) == "triton":
         from kernels.masked_attention.triton_kernel import attention_triton  # the reference needs no triton

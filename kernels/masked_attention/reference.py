@@ -18,6 +18,9 @@ Shapes: M packed tokens, B rows, H heads, N = B·H, L padded length, D head dime
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -157,8 +160,22 @@ def _product(a: Tensor, b: Tensor, scale: float, out: Tensor | None = None) -> T
     return torch.baddbmm(a.new_zeros(()) if out is None else out, a, b, beta=0, alpha=scale, out=out)
 
 
+def _without_autocast(function: Callable) -> Callable:
+    """`function` of a Function, which autocast would otherwise make compute its products in half precision."""
+
+    @wraps(function)
+    def call(ctx, x: Tensor, *arguments):
+        if not torch.is_autocast_enabled(x.device.type):
+            return function(ctx, x, *arguments)
+        with torch.autocast(x.device.type, enabled=False):
+            return function(ctx, x, *arguments)
+
+    return call
+
+
 class _Attention(Function):
     @staticmethod
+    @_without_autocast
     def forward(ctx, qkv: Tensor, grid, bias: Tensor | None, scale: float) -> Tensor:
         padded = grid.qkv(qkv).to(torch.promote_types(qkv.dtype, torch.float32))
         q, k, v = padded.unbind(0)
@@ -171,6 +188,7 @@ class _Attention(Function):
         return grid.output(o, qkv).to(qkv.dtype)
 
     @staticmethod
+    @_without_autocast
     def backward(ctx, gradient: Tensor):
         qkv, padded, p_t, o = ctx.saved_tensors
         return _AttentionBackward.apply(qkv, gradient, padded, p_t, o, ctx.grid, ctx.scale), None, None, None
@@ -180,6 +198,7 @@ class _AttentionBackward(Function):
     """∂qkv as a function of qkv and G alone; `padded`, `p_t` and `o` are values already computed from qkv."""
 
     @staticmethod
+    @_without_autocast
     def forward(ctx, qkv: Tensor, gradient: Tensor, padded: Tensor, p_t: Tensor, o: Tensor, grid, scale) -> Tensor:
         q, k, v = padded.unbind(0)
         g = grid.gradient(gradient).to(padded.dtype)
@@ -194,6 +213,7 @@ class _AttentionBackward(Function):
         return grid.gradients(out, qkv).to(qkv.dtype)
 
     @staticmethod
+    @_without_autocast
     def backward(ctx, cotangent: Tensor):
         if torch.is_grad_enabled():
             raise RuntimeError(THIRD_DERIVATIVE)

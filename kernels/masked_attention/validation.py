@@ -22,6 +22,18 @@ def check_packed(q: Tensor, k: Tensor, v: Tensor, packing: Packing, rank: Tensor
         _check_rank(rank, (packing.total,), "(M,)")
 
 
+def check_joint(qkv: Tensor, packing: Packing, rank: Tensor | None) -> None:
+    """None if qkv is a floating (M, 3, H, D) tensor and rank fits."""
+    if qkv.ndim != 4 or qkv.shape[1] != 3 or qkv.shape[0] != packing.total:
+        raise ValueError(
+            f"'qkv' must be (M, 3, H, D) with M = {packing.total} packed tokens. Got shape {tuple(qkv.shape)}."
+        )
+    if not qkv.is_floating_point():
+        raise TypeError(f"'qkv' must be floating point. Got {qkv.dtype}.")
+    if rank is not None:
+        _check_rank(rank, (packing.total,), "(M,)")
+
+
 def check_padded(q: Tensor, k: Tensor, v: Tensor, visible: Tensor | None, rank: Tensor | None) -> None:
     """None if q, k, v are (B, H, L, D) of one floating dtype and device, and visible and rank fit."""
     if q.ndim != 4:

@@ -106,6 +106,16 @@ def test_non_contiguous_inputs_keep_their_second_order():
     torch.testing.assert_close(own, penalty(lambda x: eager_attention(x, packing, None)))
 
 
+def test_autocast_does_not_reach_into_the_reference():
+    case = Case("autocast", 3, 9, 2, 8, rank=True, dtype=torch.bfloat16)
+    packing = case.packing()
+    *tensors, rank = case.tensors(packing)
+    plain = derivatives(lambda x: masked_self_attention(x, packing, rank), *tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        same = derivatives(lambda x: masked_self_attention(x, packing, rank), *tensors)
+    assert all(torch.equal(a, b) for a, b in zip(plain, same, strict=True))
+
+
 def test_a_third_derivative_raises():
     packing = make_packing(torch.ones(1, 3, dtype=torch.bool))
     x = torch.randn(3, 3, 1, 2, requires_grad=True)
@@ -162,3 +172,20 @@ def test_errors_name_the_argument_the_rule_and_what_came(change, error, words, m
     given_ = {"q": GOOD, "k": GOOD, "v": GOOD, "packing": PACKING} | change
     with pytest.raises(error, match=words):
         masked_attention(**given_)
+
+
+@pytest.mark.parametrize(
+    ("qkv", "error", "words"),
+    [
+        (
+            torch.zeros(6, 2, 4),
+            ValueError,
+            r"'qkv' must be \(M, 3, H, D\) with M = 6 packed tokens. Got shape \(6, 2, 4\).",
+        ),
+        (torch.zeros(5, 3, 2, 4), ValueError, r"'qkv' must be .* Got shape \(5, 3, 2, 4\)."),
+        (torch.zeros(6, 3, 2, 4).long(), TypeError, "'qkv' must be floating point. Got torch.int64."),
+    ],
+)
+def test_errors_of_the_joint_call(qkv, error, words):
+    with pytest.raises(error, match=words):
+        masked_self_attention(qkv, PACKING)
