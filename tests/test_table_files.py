@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import fetch, prepare
+from pipeline import fetch, prepare, tasks, train
 from pipeline.datasets.table import read_table
-from pipeline.params import ParamsError, TableParams, load_params
+from pipeline.imputer import RECIPE
+from pipeline.params import ParamsError, TableParams, load_params, merge_params
 from pipeline.paths import Paths
+from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.table import TableCodec, TableError
 from tests.test_table import mixed_frame
@@ -87,3 +89,23 @@ def test_a_path_that_is_not_there_is_named(tmp_path, path):
     params.dataset.path = path
     with pytest.raises(ParamsError, match="'dataset.path' must name a file or folder that exists"):
         fetch.run(params, Paths(tmp_path / "project"))
+
+
+def test_a_table_runs_through_the_stages_to_a_sampler(tmp_path):
+    """fetch → prepare → tasks → train with the recipe of tables; the saved model alone gives a DataFrame back."""
+    source = tmp_path / "mine.csv"
+    frame = mixed_frame(120)
+    frame.to_csv(source, index=False)
+    where = Paths(tmp_path / "project")
+    recipe = {name: dict(group) for name, group in RECIPE.items()}
+    recipe["network"] |= {"width": 16, "depth": 1}
+    recipe["tasks"] |= {"train_rows": 512, "evaluation_rows": 64}
+    recipe["train"] |= {"steps": 5, "batch_size": 32, "device": "cpu"}
+    params = merge_params(recipe | {"dataset": {"name": "table", "path": str(source)}})
+    for stage in (fetch, prepare, tasks, train):
+        stage.run(params, where)
+    sampler = Sampler.load(where.generator)
+    drawn = TableCodec(sampler.schema).frame(sampler.sample(50, seed=0))
+    assert not drawn.isna().any().any() and set(drawn["city"]) == {"Bern", "Lima", "Oslo"}
+    assert drawn["born"].astype(str).str.match(r"^\d{4}-\d{2}-\d{2}$").all()
+    assert drawn["age"].dtype == "int64" and drawn["age"].between(0, 90).all()
