@@ -205,13 +205,18 @@ def jobs_of(options: argparse.Namespace) -> list[Job]:
     return out
 
 
-def done_already() -> set[Job]:
-    """Jobs whose row is in the results file."""
+def recorded(wanted: set[Job] | None = None) -> list[dict[str, object]]:
+    """Rows of the results file, of the wanted jobs alone where given; the last of each job counts."""
     if not RESULTS.exists():
-        return set()
+        return []
     with open(RESULTS, newline="", encoding="utf8") as stream:
-        rows = list(csv.DictReader(stream))
-    return {(r["table"], r["mechanism"], r["method"], int(r["seed"]), int(r["max_rows"])) for r in rows}
+        rows = {job_of(r): r for r in csv.DictReader(stream)}
+    return [r for job, r in rows.items() if wanted is None or job in wanted]
+
+
+def job_of(row: dict[str, object]) -> Job:
+    """The job that a row of results belongs to."""
+    return row["table"], row["mechanism"], row["method"], int(row["seed"]), int(row["max_rows"])
 
 
 def write_row(row: dict[str, object]) -> None:
@@ -226,9 +231,9 @@ def write_row(row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def run_jobs(jobs: list[Job], workers: int, seconds: float) -> list[dict[str, object]]:
-    """The rows of the jobs that finished; after `seconds` no new one starts."""
-    stamp, started, rows, waiting = key(), time.monotonic(), [], list(jobs)
+def run_jobs(jobs: list[Job], workers: int, seconds: float) -> tuple[list[dict[str, object]], list[str]]:
+    """(rows of the jobs that finished, faults of those that failed); after `seconds` no new one starts."""
+    stamp, started, rows, waiting, faults = key(), time.monotonic(), [], list(jobs), []
     with (
         ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
         tqdm(total=len(jobs), unit="job") as bar,
@@ -242,15 +247,19 @@ def run_jobs(jobs: list[Job], workers: int, seconds: float) -> list[dict[str, ob
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 job = running.pop(future)
+                bar.update()
+                if future.exception() is not None:  # the others go on; main ends with an error
+                    faults.append(f"{' '.join(map(str, job))}: {future.exception()!r}")
+                    tqdm.write(faults[-1])
+                    continue
                 row = stamp | future.result()
                 write_row(row)
                 rows.append(row)
-                bar.update()
                 shown = ("w1", "energy_score", "rmse", "fit_s", "best_s")
                 tqdm.write(" ".join(job[:3]) + "  " + "  ".join(f"{s} {row[s]}" for s in shown if s in row))
     if waiting:
         print(f"{len(waiting)} jobs were not started within {seconds:.0f} s; run again with --resume")
-    return rows
+    return rows, faults
 
 
 def summary(rows: list[dict[str, object]]) -> dict[str, object]:
@@ -303,9 +312,13 @@ def main() -> None:
         os.environ[name] = "1"  # read by the worker processes when they start
     jobs = jobs_of(options)
     if options.resume:
-        jobs = [j for j in jobs if j not in done_already()]
-    rows = run_jobs(jobs, options.jobs, options.seconds)
+        done = {job_of(r) for r in recorded()}
+        jobs = [j for j in jobs if j not in done]
+    rows, faults = run_jobs(jobs, options.jobs, options.seconds)
+    rows += recorded(set(jobs_of(options)) - set(jobs)) if options.resume else []
     print(json.dumps({"benchmark": "imputation", "jobs": len(rows)} | summary(rows) | key()))
+    if faults:
+        raise SystemExit("\n".join(faults))
 
 
 if __name__ == "__main__":

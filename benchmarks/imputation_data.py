@@ -78,7 +78,7 @@ def read(name: str, *, uci: bool = False) -> tuple[pd.DataFrame, str]:
     frame = pd.read_csv(Path(folder) / "tabular" / table.path, na_values=marks, skipinitialspace=True)
     label = table.label or str(frame.columns[-1])
     if table.label and not uci:
-        frame[label] = frame[label].astype(str)
+        frame[label] = "class " + frame[label].astype(str)  # a number would be read as one
     return frame, label
 
 
