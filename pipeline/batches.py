@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from kernels.task_sampling import SOURCE, TARGET, TaskBank, Tasks, apply_missing
+from pipeline.permutation import permuted
 from pipeline.schema import Schema
 
 
@@ -95,7 +95,7 @@ class BatchReader:
         out = np.empty(self.batch_size, np.int64)
         for e in np.unique(epoch):
             chosen = epoch == e
-            out[chosen] = _permutation(self.seed, int(e), len(self.rows))[offset[chosen]]
+            out[chosen] = permuted(offset[chosen], len(self.rows), self.seed, int(e))
         return out
 
     def task_indices(self, step: int) -> np.ndarray:
@@ -166,11 +166,6 @@ def read_ahead(reader: BatchReader, start: int, stop: int, device: torch.device)
             if step < stop:
                 coming = pool.submit(read, step)
             yield batch
-
-
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, rows: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(rows)
 
 
 def _rank(tasks: Tasks) -> Tensor | None:

@@ -207,6 +207,9 @@ class TrainParams:
     log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")
     sample_interval: int = ranged(2000, 1, 10**8, "steps between saved sample grids")
     checkpoint_interval: int = ranged(1000, 1, 10**8, "steps between checkpoints")
+    deterministic: bool = described(
+        False, "only algorithms whose sums have one order, so that a GPU repeats itself bit by bit; slower there"
+    )
     seed_offset: int = ranged(0, 0, 10**6, "added to the seed: repeats of one experiment")
 
 

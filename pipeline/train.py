@@ -39,7 +39,19 @@ from pipeline.stopping import Stopped, StopRequest, stop_requests
 from pipeline.training_log import TrainingLog
 
 # What a run's result depends on, for the key of its checkpoints: modules, kernels, parameters.
-CODE = ("batches", "clock", "flat", "losses", "networks", "noise", "schema", "step", "train", "training_log")
+CODE = (
+    "batches",
+    "clock",
+    "flat",
+    "losses",
+    "networks",
+    "noise",
+    "permutation",
+    "schema",
+    "step",
+    "train",
+    "training_log",
+)
 KERNELS = ("discriminator_losses", "masked_attention", "task_sampling")
 GROUPS = ("seed", "network", "train", "sample")
 HOW_IT_RUNS = ("checkpoint_interval", "processes", "threads")  # may change between an interruption and the restart
@@ -64,6 +76,9 @@ def train_process(raw_params: dict, root: str) -> None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")  # the penalty runs in float32: on tensor cores
+    if params.train.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+        torch.use_deterministic_algorithms(True)
     world = distributed.join(device)
     try:
         _train(params, where, device, world)
