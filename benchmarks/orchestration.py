@@ -13,7 +13,6 @@ Appends the table to benchmarks/results/orchestration.csv.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -21,15 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import yaml
 from tqdm import tqdm
 
+from benchmarks import measure
 from flows.dvc_tasks import child_environment, stage_order
-from pipeline.machine import processor_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "orchestration.csv"
@@ -51,7 +49,7 @@ def nap_project(root: Path, nap_s: float, value: str) -> None:
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
 
 
-def measure(side: str, root: Path, environment: dict[str, str]) -> tuple[float, float]:
+def run_side(side: str, root: Path, environment: dict[str, str]) -> tuple[float, float]:
     """(wall seconds, CPU seconds) of one run in a process of its own, children included."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([sys.executable, *SIDES[side]], cwd=root, env=environment, check=True, capture_output=True)
@@ -73,7 +71,7 @@ def rounds(n: int, nap_s: float) -> list[dict[str, object]]:
             for side in SIDES:
                 nap_project(root, nap_s, f"{side}-{number}")
                 for kind in ("full", "noop"):
-                    wall_s, cpu_s = measure(side, root, environment)
+                    wall_s, cpu_s = run_side(side, root, environment)
                     if number:
                         rows.append({"side": side, "kind": kind, "round": number, "wall_s": wall_s, "cpu_s": cpu_s})
                     bar.update()
@@ -94,26 +92,11 @@ def summary(rows: list[dict[str, object]]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in out.items()}
 
 
-def save(rows: list[dict[str, object]], load: float) -> None:
-    """Appends the rows, keyed by processor, versions, commit, date and the machine's load."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    key = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": commit.strip(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "load": round(load, 1),
-        "dvc": version("dvc"),
-        "prefect": version("prefect"),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    fresh = not RESULTS.exists()
-    with open(RESULTS, "a", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, [*key, *rows[0]], lineterminator="\n")
-        if fresh:
-            writer.writeheader()
-        for row in rows:
-            writer.writerow(key | {k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()})
+def save(rows: list[dict[str, object]]) -> None:
+    """Appends the rows, keyed by machine, versions, commit, date and load."""
+    key = measure.key() | {"dvc": version("dvc"), "prefect": version("prefect")}
+    rounded = [{k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    measure.append(RESULTS, [key | row for row in rounded])
 
 
 def main() -> None:
@@ -122,10 +105,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--nap", type=float, default=1.0, help="seconds a stage")
     arguments = parser.parse_args()
-    load = os.getloadavg()[0]
     rows = rounds(arguments.rounds, arguments.nap)
-    save(rows, load)
-    print(json.dumps(summary(rows) | {"load_before": round(load, 1)}))
+    save(rows)
+    print(json.dumps(summary(rows) | {"load": round(os.getloadavg()[0], 1)}))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
+from flows.command import run_and_exit
 from flows.dvc_tasks import run_stage, stage_order, stale_stages
 from flows.process import DeadlineExceeded
 from flows.show import publish_results
@@ -92,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_exit(main)

@@ -25,6 +25,7 @@ from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from flows import registry
+from flows.command import run_and_exit
 from flows.dvc_tasks import child_environment, run_stage, stale_stages
 from flows.gate import Decision, judge
 from flows.process import stream
@@ -171,4 +172,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "INFO")
-    sys.exit(main())
+    run_and_exit(main)

@@ -27,6 +27,7 @@ from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows import pareto
+from flows.command import run_and_exit
 from flows.dvc_tasks import Output, StageFailed, run_dvc
 from flows.show import data_uri
 from flows.workshop import WorkshopBusy, experiment_reference, git, publish, workshop, workshop_folder
@@ -242,4 +243,6 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    run_and_exit(app)
