@@ -188,7 +188,7 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
     parts = [
         Part("tests", tests, 80),
         Part("attention", module("benchmarks.attention", "--out", table("attention"), *quick, *shares), 100),
-        Part("losses", module("benchmarks.losses", "--out", table("losses")), 25),
+        Part("losses", module("benchmarks.losses", "--out", table("losses")), 45),
         *steps,
         Part("memcheck", memcheck, 40, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
     ]
@@ -225,7 +225,7 @@ def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
             if folder.exists():
                 with tarfile.open(day.out / f"{name}.tar", "w") as tar:
                     tar.add(folder, name)
-        threads = {"OMP_NUM_THREADS": str(os.cpu_count() or 1)}
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}  # all of them wait for the slowest
         day.run(Part("evaluate", stages(day, ["evaluate"], settings), day.left_s() - 5, environment=here | threads))
 
 

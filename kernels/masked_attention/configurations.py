@@ -1,8 +1,9 @@
 """Static table of launch configurations: no autotuner, so that a first call costs nothing and runs repeat exactly.
 
 Keyed by architecture, kernel, element size and padded head dimension. `python -m kernels.masked_attention.ahead_of_time`
-prints the first of an ordered list of tiles that compiles without register spills within the shared memory. Float32
-products cost three tensor-core ones and split every operand in two: from D = 64 on only small blocks fit.
+prints the first of an ordered list of tiles that compiles without register spills within the shared memory; the order,
+and the rows of Hopper in bfloat16, were measured on an H200 (benchmarks/attention_sweep.py). Float32 products cost
+three tensor-core ones and split every operand in two: from D = 64 on only small blocks fit.
 """
 
 from __future__ import annotations
@@ -92,22 +93,22 @@ def _table() -> dict[tuple[int, str, int, int], tuple[Configuration, ...]]:
 # '-' where none fits. Block kernels: queries x keys, warps, stages.
 TABLE = """
   80 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/-
-  80 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/-     1/2/-/-
-  80 backward_tile    2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/-
+  80 forward_tile     4  1/2/4/8     1/2/4/-     1/2/-/-     1/-/-/-
+  80 backward_tile    2  1/2/4/8     1/2/4/8     1/2/4/-     1/2/4/-
   80 backward_tile    4  1/2/4/8     1/2/4/8     1/2/4/-     1/2/-/-
-  80 double_tile      2  1/2/4/-     1/2/4/-     1/2/4/-     1/2/-/-
+  80 double_tile      2  1/2/4/-     1/2/4/-     1/2/-/-     1/2/-/-
   80 double_tile      4  1/2/4/-     1/2/4/-     1/2/-/-     1/-/-/-
-  80 forward_blocks   2  128x64w4s2  128x64w4s2  128x64w4s2  64x64w4s2
+  80 forward_blocks   2  128x64w4s2  128x64w4s2  64x64w4s2   64x64w4s2
   80 forward_blocks   4  128x64w4s2  128x64w4s2  64x64w4s2   64x64w4s2
   80 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x32w4s2
   80 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   64x32w4s2
-  80 backward_columns 2  64x64w4s2   64x64w4s2   64x64w4s2   32x64w4s2
+  80 backward_columns 2  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
   80 backward_columns 4  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
   80 double_constants 2  64x32w4s1   64x32w4s1   64x32w4s1   32x32w4s1
   80 double_constants 4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
   80 double_rows      2  64x32w4s1   64x32w4s1   64x32w4s1   32x32w4s1
   80 double_rows      4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
-  80 double_columns   2  32x64w4s1   32x64w4s1   32x64w4s1   32x32w4s1
+  80 double_columns   2  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
   80 double_columns   4  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
   90 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
   90 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/8     2/4/-/-
@@ -115,34 +116,34 @@ TABLE = """
   90 backward_tile    4  1/2/4/-     1/2/4/-     2/4/-/-     -/-/-/-
   90 double_tile      2  1/2/4/-     1/2/4/-     1/2/4/-     2/4/-/-
   90 double_tile      4  1/-/-/-     1/-/-/-     -/-/-/-     -/-/-/-
-  90 forward_blocks   2  128x64w8s2  128x64w8s2  128x64w8s2  128x64w8s2
-  90 forward_blocks   4  128x64w8s2  128x64w8s2  64x32w4s2   16x32w8s1
+  90 forward_blocks   2  64x64w4s3   64x64w4s3   64x64w4s3   64x64w4s3
+  90 forward_blocks   4  64x64w4s3   64x64w4s3   64x32w4s2   16x32w4s1
   90 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x64w4s2
   90 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
-  90 backward_columns 2  64x64w4s2   64x64w4s2   64x64w4s2   32x64w8s1
+  90 backward_columns 2  32x64w4s2   32x64w4s2   32x64w4s2   32x64w8s1
   90 backward_columns 4  64x64w4s2   32x64w4s2   32x64w8s1   32x16w8s1
-  90 double_constants 2  64x64w8s2   64x64w8s2   64x64w8s2   64x64w8s2
+  90 double_constants 2  64x32w4s2   64x32w4s2   64x32w4s2   64x64w8s2
   90 double_constants 4  64x32w4s2   64x64w8s2   64x32w4s1   16x32w8s1
-  90 double_rows      2  64x64w8s2   64x64w8s2   64x64w8s2   64x32w4s1
+  90 double_rows      2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w4s1
   90 double_rows      4  64x32w4s2   64x32w4s2   16x32w4s1   16x32w8s1
-  90 double_columns   2  64x64w8s2   64x64w8s2   32x64w4s2   32x32w4s1
+  90 double_columns   2  32x64w4s2   32x64w4s2   32x64w4s2   32x32w4s1
   90 double_columns   4  32x64w4s2   32x64w4s2   32x16w4s1   32x16w8s1
  100 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
- 100 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/8     2/4/-/-
+ 100 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/-     2/4/-/-
  100 backward_tile    2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
  100 backward_tile    4  1/2/4/-     1/2/4/-     2/4/-/-     -/-/-/-
  100 double_tile      2  1/2/4/-     1/2/4/-     1/2/4/-     2/4/-/-
  100 double_tile      4  1/-/-/-     1/-/-/-     -/-/-/-     -/-/-/-
- 100 forward_blocks   2  128x64w8s2  128x64w8s2  128x64w8s2  128x64w8s2
- 100 forward_blocks   4  128x64w8s2  128x64w8s2  64x32w4s2   16x32w8s1
+ 100 forward_blocks   2  64x64w4s3   64x64w4s3   64x64w4s3   64x64w4s3
+ 100 forward_blocks   4  64x64w4s3   64x64w4s3   64x32w4s2   16x32w4s1
  100 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x64w4s2
  100 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
- 100 backward_columns 2  64x64w4s2   64x64w4s2   64x64w4s2   32x64w8s1
+ 100 backward_columns 2  32x64w4s2   32x64w4s2   32x64w4s2   32x64w8s1
  100 backward_columns 4  64x64w4s2   32x64w4s2   32x64w8s1   32x16w8s1
- 100 double_constants 2  64x64w8s2   64x64w8s2   64x64w8s2   64x64w8s2
+ 100 double_constants 2  64x32w4s2   64x32w4s2   64x32w4s2   64x64w8s2
  100 double_constants 4  64x32w4s2   64x64w8s2   64x32w4s1   16x32w8s1
- 100 double_rows      2  64x64w8s2   64x64w8s2   64x64w8s2   64x32w4s1
+ 100 double_rows      2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w4s1
  100 double_rows      4  64x32w4s2   64x32w4s2   16x32w4s1   16x32w8s1
- 100 double_columns   2  64x64w8s2   64x64w8s2   32x64w4s2   32x32w4s1
+ 100 double_columns   2  32x64w4s2   32x64w4s2   32x64w4s2   32x32w4s1
  100 double_columns   4  32x64w4s2   32x64w4s2   32x16w4s1   32x16w8s1
 """
