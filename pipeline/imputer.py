@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
+import numba
 import numpy as np
 import pandas as pd
 import torch
@@ -315,12 +316,18 @@ def _put(column: pd.Series, gap: np.ndarray, values: pd.Series) -> pd.Series:
 
 @contextmanager
 def _threads(n_jobs: int | None) -> Iterator[None]:
-    """Runs with that many threads of torch, and restores their number."""
+    """Runs with that many threads of torch and Numba, and restores their numbers.
+
+    One thread is the default: a step is small, and threads that wait for one another on a busy machine cost more.
+    """
     if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1):
         raise ValueError(f"'n_jobs' must be None, −1 or a positive whole number. Got {n_jobs!r}.")
-    before = torch.get_num_threads()
-    torch.set_num_threads(1 if n_jobs is None else (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs))
+    before, numba_before = torch.get_num_threads(), numba.get_num_threads()
+    threads = 1 if n_jobs is None else (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        numba.set_num_threads(numba_before)
