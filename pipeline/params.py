@@ -281,7 +281,7 @@ class SimulateParams:
     blem_inner: int = ranged(5, 1, 1000, "BigLearn-EM: EM steps a task; EM gets outer × inner steps")
     blem_rows: int = ranged(2000, 50, 10**6, "BigLearn-EM: training rows of the 25-GMM data")
     blem_covariance_prior: float = ranged(
-        40.0, 0.0, 10**6, "pseudo-rows that pull each covariance to the pooled one, in EM and in BigLearn-EM"
+        40.0, 0.0, 10**6, "pseudo-rows that pull each covariance to the pooled one, in BigLearn-EM"
     )
 
 
