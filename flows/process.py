@@ -7,8 +7,10 @@ import re
 import selectors
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 PROGRESS_INTERVAL_S = 15.0  # of progress bars, which rewrite their line many times a second
@@ -16,6 +18,8 @@ GRACE_S = 20.0  # from SIGTERM to SIGKILL: training saves a checkpoint
 CHILD = str(Path(__file__).with_name("child.py"))
 _POLL_S = 0.5
 _LINE_END = re.compile(rb"[\r\n]")
+_running: set[subprocess.Popen] = set()
+_ending = threading.Event()
 
 
 class DeadlineExceeded(RuntimeError):
@@ -35,6 +39,8 @@ def stream(
     On any exception, KeyboardInterrupt and cancellation included, the whole process group is ended first.
     Raises DeadlineExceeded after `timeout_s` seconds.
     """
+    if _ending.is_set():
+        raise RuntimeError(f"{' '.join(command)} is not started: its flow was interrupted")
     child = subprocess.Popen(
         list(command),
         cwd=folder,
@@ -44,6 +50,7 @@ def stream(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
+    _running.add(child)
     try:
         for line in _lines(child, time.monotonic() + timeout_s):
             log(line)
@@ -55,7 +62,24 @@ def stream(
         end_group(child)
         raise
     finally:
+        _running.discard(child)
         child.stdout.close()
+
+
+@contextmanager
+def ended_together() -> Iterator[None]:
+    """While it lasts, an exception in this thread (Ctrl-C, SIGTERM, cancellation) ends what `stream` runs in others.
+
+    Tasks wait for their commands in threads of their own, which no signal reaches.
+    """
+    _ending.clear()
+    try:
+        yield
+    except BaseException:
+        _ending.set()
+        for child in list(_running):
+            end_group(child)
+        raise
 
 
 def end_group(child: subprocess.Popen, grace_s: float = GRACE_S) -> None:

@@ -20,7 +20,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.command import run_and_exit
 from flows.dvc_tasks import run_stage, stage_order, stale_stages
-from flows.process import DeadlineExceeded
+from flows.process import DeadlineExceeded, ended_together
 from flows.show import publish_results
 from pipeline.params import ReproduceParams, load_params
 from pipeline.paths import Paths, default_root
@@ -70,8 +70,9 @@ def run_stages(root: Path) -> dict[str, str]:
             retries=retries,
             retry_delay_seconds=exponential_backoff(params.fetch_retry_delay_s) if retries else None,
         ).submit(stage, root, params, stage in stale, [futures[n] for n in needs])
-    for future in futures.values():
-        future.wait()
+    with ended_together():
+        for future in futures.values():
+            future.wait()
     failed = {s: f.state.message for s, f in futures.items() if f.state.is_failed() or f.state.is_crashed()}
     if failed:
         waiting = [s for s, f in futures.items() if f.state.is_pending()]

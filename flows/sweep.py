@@ -29,6 +29,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from flows import pareto
 from flows.command import run_and_exit
 from flows.dvc_tasks import Output, StageFailed, run_dvc
+from flows.process import ended_together
 from flows.show import data_uri
 from flows.workshop import WorkshopBusy, experiment_reference, git, publish, workshop, workshop_folder
 from pipeline.files import write_text
@@ -78,15 +79,17 @@ def experiments(
     """Rows of the experiments that succeeded and the messages of the others; at most `jobs` at a time."""
     futures: list[PrefectFuture] = []
     pending: list[PrefectFuture] = []
-    for version in versions:
-        if len(pending) >= jobs:
-            pending.remove(next(iter(as_completed(pending))))
-        future = experiment_task.submit(root, version, jobs)
-        futures.append(future)
-        pending.append(future)
+    with ended_together():
+        for version in versions:
+            if len(pending) >= jobs:
+                pending.remove(next(iter(as_completed(pending))))
+            future = experiment_task.submit(root, version, jobs)
+            futures.append(future)
+            pending.append(future)
+        for future in futures:
+            future.wait()
     rows, failures = [], []
     for version, future in zip(versions, futures, strict=True):
-        future.wait()
         if future.state.is_completed():
             name = future.result()
             metrics = experiment_metrics(root, name)

@@ -42,6 +42,7 @@ for _ in range(train["steps"]):
 shutil.rmtree("data/models", ignore_errors=True)
 shutil.copytree("model", "data/models/generator")
 config = json.loads(pathlib.Path("model/config.json").read_text())
+config["lr"] = train["lr"]
 config["trained_on"] = pathlib.Path("data/raw/rows.txt").read_text() + str(train["lr"])
 pathlib.Path("data/models/generator/config.json").write_text(json.dumps(config))
 with open("data/models/ballast", "wb") as stream:
@@ -50,8 +51,8 @@ with open("data/models/ballast", "wb") as stream:
 pathlib.Path("data/metrics").mkdir(exist_ok=True)
 pathlib.Path("data/metrics/train.json").write_text(json.dumps({"wall_s": float(train["steps"])}))
 """
-EVALUATE = """import json, pathlib, yaml
-lr = yaml.safe_load(open("params.yaml"))["train"]["lr"]
+EVALUATE = """import json, pathlib
+lr = json.loads(pathlib.Path("data/models/generator/config.json").read_text())["lr"]
 pathlib.Path("data/metrics").mkdir(exist_ok=True)
 pathlib.Path("data/metrics/evaluate.json").write_text(json.dumps({"fid": 100 * lr}))
 """
@@ -67,7 +68,6 @@ STAGES = {
     "evaluate": {
         "cmd": "python stages/evaluate.py",
         "deps": ["stages/evaluate.py", "data/models/generator"],
-        "params": ["train.lr"],
         "metrics": [{"data/metrics/evaluate.json": {"cache": False}}],
     },
 }

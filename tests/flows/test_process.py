@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from flows.process import DeadlineExceeded, stream
+from flows.process import DeadlineExceeded, ended_together, stream
 
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}])"
 CHILD = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
@@ -81,3 +82,19 @@ def test_a_dvc_child_dies_with_its_parent():
         pid = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
         assert is_gone(pid)
+
+
+def test_an_interrupt_ends_what_other_threads_wait_for_and_starts_nothing_new(tmp_path):
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run(CHILD, tmp_path)[0]))
+    with pytest.raises(KeyboardInterrupt), ended_together():
+        thread.start()
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.02)
+        raise KeyboardInterrupt
+    thread.join(timeout=30)
+    assert codes == [-signal.SIGTERM]
+    with pytest.raises(RuntimeError, match="is not started: its flow was interrupted"):
+        run("print(1)", tmp_path)
+    with ended_together():
+        assert run("print(1)", tmp_path) == (0, ["1"])
