@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -88,6 +89,20 @@ def test_two_processes_stopped_then_finished_by_one(tmp_path, one_process):
 @pytest.mark.parametrize(("processes", "torchrun"), [(2, True), (4, True), (4, False)])
 def test_more_processes_end_where_one_does(tmp_path, one_process, processes, torchrun):
     check_same(one_process, trained(tmp_path, processes, torchrun=torchrun))
+
+
+@pytest.mark.slow
+def test_torchrun_starts_again_after_a_killed_worker(tmp_path, one_process):
+    work = Workspace(tmp_path, {"train": {**SHORT["train"], "checkpoint_interval": 5}}).prepared()
+    launcher = (*TORCHRUN, "2", "--max-restarts", "1", "-m")
+    process = work.start("train", launcher=launcher)
+    assert wait_until(lambda: bool(checkpoint_steps(work)), process), work.output("train")
+    workers = [c for c in psutil.Process(process.pid).children() if "pipeline.train" in " ".join(c.cmdline())]
+    workers[-1].kill()
+    assert process.wait(240) == 0, work.output("train")
+    metrics = json.loads((work.where.metrics / "train.json").read_text(encoding="utf8"))
+    assert len(workers) == 2 and metrics["resumed_at_step"] >= 5
+    check_same(one_process, work)
 
 
 @pytest.mark.slow
