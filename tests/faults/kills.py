@@ -87,9 +87,10 @@ class Victim:
         return self.work.where.data / "checkpoints" / f".{stage}.lock"
 
 
-def kill_all(victim: Victim, moments: int, seed: int) -> dict[str, Outcome]:
-    """Stage → outcome of `moments` kills shared out over the stages."""
-    rng, outcomes = random.Random(seed), {stage: Outcome() for stage in victim.duration_s}
+def kill_all(victim: Victim, moments: int, seed: int, outcomes: dict[str, Outcome]) -> None:
+    """Fills stage → outcome with `moments` kills shared out over the stages."""
+    rng = random.Random(seed)
+    outcomes.update({stage: Outcome() for stage in victim.duration_s})
     with tqdm(total=moments, desc="kills", unit="kill", dynamic_ncols=True) as bar:
         for number in range(moments):
             # All kills of a stage follow one another, so that a kill meets what the one before has left.
@@ -103,7 +104,6 @@ def kill_all(victim: Victim, moments: int, seed: int) -> dict[str, Outcome]:
                 outcome.restarts += 1
                 outcome.lost += victim.restart(stage)
             bar.update()
-    return outcomes
 
 
 def table(outcomes: dict[str, Outcome]) -> str:
@@ -126,12 +126,15 @@ def main() -> None:
     parser.add_argument("--moments", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        outcomes = kill_all(Victim(Path(folder) / "work"), options.moments, options.seed)
-    print(table(outcomes))
-    for outcome in outcomes.values():
-        for line in outcome.lost:
-            print("lost or wrong:", line)
+    outcomes: dict[str, Outcome] = {}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            kill_all(Victim(Path(folder) / "work"), options.moments, options.seed, outcomes)
+    finally:  # an interrupted run says what it has seen
+        print(table(outcomes), flush=True)
+        for outcome in outcomes.values():
+            for line in outcome.lost:
+                print("lost or wrong:", line)
 
 
 if __name__ == "__main__":

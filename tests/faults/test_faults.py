@@ -26,14 +26,15 @@ from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.stage import stage_lock
 from pipeline.step import TrainingStep, build_step
-from tests.faults.kills import Victim, kill_all
+from tests.faults.kills import Outcome, Victim, kill_all
 from tests.faults.stages import small_workspace
 from tests.workspace import Workspace, wait_until
 
 
 # -- kills -------------------------------------------------------------------------------------------------------
 def check_kills(root: Path, moments: int, stages: tuple[str, ...]) -> None:
-    outcomes = kill_all(Victim(root, stages), moments, seed=1)
+    outcomes: dict[str, Outcome] = {}
+    kill_all(Victim(root, stages), moments, 1, outcomes)
     assert sum(o.moments for o in outcomes.values()) == moments
     assert [line for o in outcomes.values() for line in o.lost] == []
 
