@@ -6,6 +6,10 @@ Three sides in one run: generated rows; held-out real rows (what chance gives); 
 noise (what the tests must find). Default settings of BigLearnImputer. Last line: JSON whose `ratio` is the diversity
 of the generated rows over that of the held-out ones; `draw_diversity` is the mean standard deviation, in standard
 deviations of the column, of ten draws of the removed cells of held-out rows.
+
+yacht is a full grid of 22 hulls × 14 speeds, each once: a held-out row can never repeat a training row's inputs, while a
+fresh draw from the same population does in 216/308 = 70 % of the cases. So near_rate and copy_rate of held-out rows are
+not chance there; nearer_train_share, which asks both sides alike, is: beyond its limit a model copies.
 """
 
 from __future__ import annotations
