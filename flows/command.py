@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
 from typing import NoReturn
 
-EXIT_LIMIT_S = 20.0  # for logs and events on their way to the server
+EXIT_LIMIT_S = 45.0  # of an interrupted or finished flow: stages get 20 s to save, the server the last logs
 INTERRUPTED = 130
 
 
 def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
     """Exits with what `main` returns or exits with (None: 0), or 130 after Ctrl-C.
 
-    Ctrl-C in a terminal also ends a temporary server, and Prefect waits for ever to hand the last events to it: after
-    EXIT_LIMIT_S seconds the process ends without them. The stages have ended before.
+    Ctrl-C in a terminal also ends a temporary server, and Prefect tries for minutes to tell it the end of the run:
+    EXIT_LIMIT_S seconds after Ctrl-C, or after `main`, the process ends without that.
     """
+
+    def interrupt(*_: object) -> None:
+        _end_later(INTERRUPTED)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
     try:
         code = main() or 0
     except SystemExit as end:
@@ -26,7 +33,11 @@ def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted; a rerun goes on from the last checkpoint", file=sys.stderr)
         code = INTERRUPTED
     sys.stdout.flush()
+    _end_later(code)
+    sys.exit(code)
+
+
+def _end_later(code: int) -> None:
     watchdog = threading.Timer(EXIT_LIMIT_S, os._exit, [code])
     watchdog.daemon = True
     watchdog.start()
-    sys.exit(code)

@@ -39,3 +39,17 @@ def test_exit_codes(body, code):
 def test_it_ends_although_a_thread_waits_for_ever():
     code, _, seconds = run("def main():\n    threading.Thread(target=threading.Event().wait).start()\n    return 1")
     assert code == 1 and seconds < 30
+
+
+def test_ctrl_c_ends_it_although_main_does_not_end():
+    body = (
+        "import os, signal, time\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(60)\n"
+        "    except KeyboardInterrupt:\n"
+        "        time.sleep(60)"
+    )
+    code, _, seconds = run(body)
+    assert code == 130 and seconds < 30
