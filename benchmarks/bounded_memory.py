@@ -30,6 +30,7 @@ from pipeline.batches import BatchReader
 from pipeline.files import sha256, write_json, write_text
 from pipeline.params import Params, merge_params
 from pipeline.paths import Paths
+from pipeline.row_file import RowFile
 from pipeline.schema import Schema
 from pipeline.tasks import spec_from_schema
 
@@ -62,7 +63,7 @@ def trained(where: Paths, steps: int) -> dict[str, float]:
 
 def reader_ms(where: Paths, params: Params, batches: int = 200) -> float:
     """Milliseconds to build one batch, read at new places each time."""
-    rows = np.load(where.tokens / "train.npy", mmap_mode="r", allow_pickle=False)
+    rows = RowFile(where.tokens / "train.npy")
     schema, bank = Schema.load(where.tokens / "schema.json"), TaskBank.open(where.tasks / "train")
     read = BatchReader(rows, schema, bank, params.train.batch_size, 0, minibatch_group=params.train.minibatch_group)
     read(0)

@@ -3,7 +3,7 @@
 Nothing is carried from step to step, so a resumed run reads what an uninterrupted one would have. All processes
 agree on one batch, sorted by family, and take its minibatch groups in turn: together they see the rows, the tasks,
 the groups and the donors that a single process would, and every process gets its share of the long tasks.
-Rows come from a memory-mapped array; only this process's part of the batch is ever in memory.
+Rows are read from the file by number; only this process's part of the batch is ever in memory.
 
 Shapes: B rows of this process, L tokens, F features.
 """
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kernels.task_sampling import SOURCE, TARGET, TaskBank, Tasks, apply_missing
 from pipeline.permutation import permuted
+from pipeline.row_file import RowFile
 from pipeline.schema import Schema
 
 
@@ -78,7 +79,7 @@ class BatchReader:
     least_source_share: of a row that counts in the likelihood terms.
     """
 
-    rows: np.ndarray
+    rows: np.ndarray | RowFile
     schema: Schema
     bank: TaskBank
     batch_size: int

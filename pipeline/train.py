@@ -31,6 +31,7 @@ from pipeline.model_files import save_network
 from pipeline.params import Params, merge_params, to_dict
 from pipeline.paths import Paths
 from pipeline.pictures import save_progress_grid
+from pipeline.row_file import RowFile
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.stage import run_stage
@@ -183,7 +184,7 @@ def _stop(
 
 
 def _reader(params: Params, where: Paths, schema: Schema, world: distributed.World, seed: int) -> BatchReader:
-    rows = np.load(where.tokens / "train.npy", mmap_mode="r", allow_pickle=False)
+    rows = RowFile(where.tokens / "train.npy")
     if len(rows) < 2:
         raise ValueError(f"training needs at least 2 rows. Got {len(rows)} in {where.tokens / 'train.npy'}.")
     unit = world.processes * params.train.minibatch_group
