@@ -125,7 +125,7 @@ class TasksParams:
     train_rows: int = ranged(131072, 64, 2**31, "rows of the training bank")
     evaluation_rows: int = ranged(4096, 64, 2**31, "rows of the fixed evaluation bank")
     weights: dict[str, float] = ranged(
-        {"joint": 0.25, "modality": 0.25, "beta_random": 0.3, "half": 0.2},
+        {"joint": 0.25, "modality": 0.3, "beta_random": 0.2, "half": 0.25},
         0.0,
         1e6,
         "mixture weights of the families; normalised",
@@ -139,7 +139,7 @@ class TasksParams:
     mae_target_share: float = ranged(0.75, 0.0, 1.0, "share of patches that are targets in mae")
     column_missing_share: float = ranged(0.3, 0.0, 1.0, "probability that a column is missing in column_missing")
     causal_prefix_share: float = ranged(0.0, 0.0, 1.0, "share of causal tasks with a random source prefix; 0: GPT")
-    label_to_image_share: float = ranged(0.5, 0.0, 1.0, "share of modality tasks whose target is the image")
+    label_to_image_share: float = ranged(0.6, 0.0, 1.0, "share of modality tasks whose target is the image")
     label_visible_share: float = ranged(
         0.5, 0.0, 1.0, "share of block and half tasks whose label token is visible (target or source)"
     )
@@ -166,9 +166,9 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(8000, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(7500, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
-    processes: int = ranged(1, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
+    processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
     device: str = chosen("auto", ("auto", "cpu", "cuda"), "auto: cuda when there is one")
     time_limit_s: float = ranged(
@@ -183,14 +183,14 @@ class TrainParams:
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
     mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
-    mismatch_final_weight: float = ranged(0.1, 0.0, 1e3, "weight that it falls to, linearly")
-    mismatch_decay_end: float = ranged(0.5, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
+    mismatch_final_weight: float = ranged(0.01, 0.0, 1e3, "weight that it falls to, linearly")
+    mismatch_decay_end: float = ranged(0.3, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, absolute error")
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of absolute error on continuous targets in it")
     ranked_weight: float = ranged(0.0, 0.0, 1e3, "weight of the ranked probability score of bins and categories in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")
-    penalty_weight: float = ranged(0.5, 0.0, 1e4, "γ of R1 and of R2")
+    penalty_weight: float = ranged(0.3, 0.0, 1e4, "γ of R1 and of R2")
     penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
     patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
     minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
@@ -203,7 +203,7 @@ class TrainParams:
     warmup_steps: int = ranged(100, 0, 10**7, "linear warm-up")
     decay_start: float = ranged(0.5, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
     clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")
-    ema_decay: float = ranged(0.995, 0.0, 1.0, "decay of the averaged generator per step")
+    ema_decay: float = ranged(0.998, 0.0, 1.0, "decay of the averaged generator per step")
     log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")
     sample_interval: int = ranged(2000, 1, 10**8, "steps between saved sample grids")
     checkpoint_interval: int = ranged(1000, 1, 10**8, "steps between checkpoints")

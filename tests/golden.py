@@ -29,7 +29,14 @@ CHANGES = {
     "tasks": {"train_rows": 512, "evaluation_rows": 64, "weights": dict.fromkeys(TASK_FAMILIES, 1.0)},
     "network": {"width": 16, "depth": 2, "heads": 2, "noise_width": 8},
     "train": {
-        **{"steps": STEPS, "batch_size": 32, "device": "cpu", "attention_backend": "reference", "threads": 1},
+        **{
+            "steps": STEPS,
+            "batch_size": 32,
+            "processes": 1,
+            "device": "cpu",
+            "attention_backend": "reference",
+            "threads": 1,
+        },
         **{"communication_weight": 0.5, "continuous_likelihood_weight": 0.5, "penalty_interval": 2},
         **{"log_interval": 1, "warmup_steps": 2, "sample_interval": 1000},
     },

@@ -209,7 +209,7 @@ def test_a_real_command_reports_a_damaged_model(model, tmp_path):
 
 
 TINY = [f"--set={name}" for name in (
-    "train.steps=6", "train.batch_size=16", "tasks.train_rows=256", "network.width=8", "network.depth=1", "network.heads=1",
+    "train.steps=6", "train.batch_size=16", "train.processes=1", "tasks.train_rows=256", "network.width=8", "network.depth=1", "network.heads=1",
     "evaluate.classifier_epochs=1", "evaluate.draws=2", "evaluate.rows=16", "evaluate.baselines=false",
     "evaluate.source_shares=[0.5]",
 )]  # fmt: skip

@@ -100,7 +100,7 @@ def test_a_table_runs_through_the_stages_to_a_sampler(tmp_path):
     recipe = {name: dict(group) for name, group in RECIPE.items()}
     recipe["network"] |= {"width": 16, "depth": 1}
     recipe["tasks"] |= {"train_rows": 512, "evaluation_rows": 64}
-    recipe["train"] |= {"steps": 5, "batch_size": 32, "device": "cpu"}
+    recipe["train"] |= {"steps": 5, "batch_size": 32, "processes": 1, "device": "cpu"}
     params = merge_params(recipe | {"dataset": {"name": "table", "path": str(source)}})
     for stage in (fetch, prepare, tasks, train):
         stage.run(params, where)

@@ -28,6 +28,7 @@ SMALL = {
     "train": {
         "steps": 60,
         "batch_size": 32,
+        "processes": 1,
         "checkpoint_interval": 5,
         "log_interval": 4,  # not a divisor of the other: a checkpoint must keep the open sums
         "sample_interval": 25,
