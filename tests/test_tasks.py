@@ -74,7 +74,8 @@ def test_specification_carries_every_parameter():
 
 
 def test_modality_tasks_of_a_table_ask_for_one_column():
-    role = sample_tasks(spec_from_schema(TasksParams(weights={"modality": 1.0}), table_schema(6)), 500, seed=0).role
+    params = TasksParams(weights={"modality": 1.0}, label_to_image_share=0.5)
+    role = sample_tasks(spec_from_schema(params, table_schema(6)), 500, seed=0).role
     assert ((role == TARGET).sum(1) == 1).all() and ((role == SOURCE).sum(1) == 5).all()
     shares = (role == TARGET).mean(0)
     assert abs(shares[0] - 0.5) < 0.1 and (abs(shares[1:] - 0.1) < 0.06).all()
