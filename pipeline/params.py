@@ -374,7 +374,7 @@ def _from_dotlist(overrides: Sequence[str]) -> DictConfig:
         _check_text(override)
     try:
         return OmegaConf.from_dotlist(list(overrides))
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, IndexError, RecursionError) as error:
         first = str(error).strip().splitlines()[0]
         raise ParamsError(f"A parameter must look like group.name=value. Got {list(overrides)}: {first}") from error
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.imports import ROOT
 
@@ -38,3 +39,10 @@ def mirror(monkeypatch) -> Path:
     """The mirror's folder, which DATA_MIRROR names during the test."""
     monkeypatch.setenv("DATA_MIRROR", str(MIRROR))
     return MIRROR
+
+
+@pytest.fixture(autouse=True)
+def full_precision():
+    """A stage that trains rounds the smallest numbers to zero, in the whole process; not so for the tests after it."""
+    yield
+    torch.set_flush_denormal(False)
