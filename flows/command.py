@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from flows.temporary_server import use_prefect_server
+
 EXIT_LIMIT_S = 45.0  # of an interrupted or finished flow: stages get 20 s to save, the server the last logs
 INTERRUPTED = 130
 
@@ -16,8 +18,8 @@ INTERRUPTED = 130
 def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
     """Exits with what `main` returns or exits with (None: 0), or 130 after Ctrl-C.
 
-    Ctrl-C in a terminal also ends a temporary server, and Prefect tries for minutes to tell it the end of the run:
-    EXIT_LIMIT_S seconds after Ctrl-C, or after `main`, the process ends without that.
+    `main` runs with the configured Prefect server or a temporary one. When a server has died, Prefect tries for minutes
+    to tell it the end of the run: EXIT_LIMIT_S seconds after Ctrl-C, or after `main`, the process ends without that.
     """
 
     def interrupt(*_: object) -> None:
@@ -26,9 +28,13 @@ def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
 
     signal.signal(signal.SIGINT, interrupt)
     try:
+        use_prefect_server()
         code = main() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("interrupted; a rerun goes on from the last checkpoint", file=sys.stderr)
         code = INTERRUPTED

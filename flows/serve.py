@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ import typer
 from flows.dvc_tasks import child_environment
 from flows.process import CHILD, end_group
 from flows.show import REPORT_URL
+from flows.temporary_server import wait_until_healthy
 from pipeline.paths import Paths, default_root
 
 HOST, POOL = "127.0.0.1", "local"
@@ -50,7 +50,7 @@ def serve(root: Path, port: int) -> None:
         server = stack.enter_context(
             _prefect(root, environment, "server", "start", "--host", HOST, "--port", str(port))
         )
-        _wait_until_healthy(f"{url}/api/health", server)
+        wait_until_healthy(f"{url}/api", server, START_LIMIT_S)
         _run_once(root, environment, sys.executable, "-m", "flows.serve", "--prepare")
         _run_once(root, environment, sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
         worker = stack.enter_context(
@@ -128,18 +128,6 @@ def _run_once(root: Path, environment: dict[str, str], *command: str) -> None:
     done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode or "Skipping" in done.stdout:  # a malformed prefect.yaml is only skipped
         raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
-
-
-def _wait_until_healthy(address: str, server: subprocess.Popen) -> None:
-    limit = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < limit and server.poll() is None:
-        try:
-            with urllib.request.urlopen(address, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.5)
-    raise RuntimeError(f"the Prefect server did not answer at {address} within {START_LIMIT_S:g} s")
 
 
 def _is_taken(port: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,10 @@ def run(body: str) -> tuple[int, str, float]:
     """Exit code, standard error and seconds of a program that defines `main` and hands it to run_and_exit."""
     code = f"import sys, threading\nimport flows.command as c\nc.EXIT_LIMIT_S = 0.5\n{body}\nc.run_and_exit(main)"
     started = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}  # a configured server: none is started
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
     return done.returncode, done.stderr, time.monotonic() - started
 
 
