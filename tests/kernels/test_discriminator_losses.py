@@ -35,12 +35,13 @@ def test_losses_and_family_means_equal_a_loop_over_rows(kind, generator, rows, s
     function = generator_losses if generator else discriminator_losses
     loss, statistics = function(real, fake, family, kind=kind, n_families=4, adversarial_weight=0.5)
     expected = [row_loss(r, f, kind, generator) for r, f in zip(real.tolist(), fake.tolist(), strict=True)]
-    assert loss.item() == pytest.approx(0.5 * sum(expected) / rows, rel=1e-12)
+    # PyTorch takes softplus(x) for x beyond 20, an error of up to 2e-9.
+    assert loss.item() == pytest.approx(0.5 * sum(expected) / rows, rel=1e-8)
     for n in range(4):
         own = [i for i in range(rows) if family[i] == n]
         assert statistics.count[n] == len(own)
         mean = sum(expected[i] for i in own) / max(1, len(own))
-        assert statistics.loss_mean[n].item() == pytest.approx(mean, rel=1e-12, abs=1e-300)
+        assert statistics.loss_mean[n].item() == pytest.approx(mean, rel=1e-8, abs=1e-300)
         assert statistics.fake_mean[n].item() == pytest.approx(float(fake[own].sum()) / max(1, len(own)), rel=1e-12)
 
 
