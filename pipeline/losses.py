@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from kernels.task_sampling import SOURCE, TARGET
 from pipeline.schema import Group
+from pipeline.sums import cumulative
 
 
 def mismatched_source(features: Tensor, donor: Tensor, role: Tensor, token_of_feature: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def ranked_scores(
         if group.binned:
             bins = true.sum(-1).long().clamp(max=group.width - 1)
             reached = torch.arange(group.width, device=raw.device) >= bins[..., None]
-            gap = (probability.cumsum(-1) - reached.to(raw.dtype)).square()
+            gap = (cumulative(probability) - reached.to(raw.dtype)).square()
             score = (gap * spacing[group.features].reshape(shape[1:])).sum(-1)
         else:
             score = (probability - true).square().sum(-1) / 2

@@ -24,6 +24,7 @@ from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.noise import RowNoise, draw
 from pipeline.params import NetworkParams
 from pipeline.schema import Group, Schema
+from pipeline.sums import cumulative
 
 Noise = torch.Generator | RowNoise | None
 
@@ -44,15 +45,16 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, hidden)
         self.mlp_out = nn.Linear(hidden, width)
 
-    def forward(self, x: Tensor, packing: Packing, rank: Tensor | None) -> Tensor:
-        """(M, W) tokens after the block. x: (M, W); rank: (M,) int16 or None (bidirectional)."""
+    def forward(self, x: Tensor, packing: Packing, rank: Tensor | None, kept: Tensor | None = None) -> Tensor:
+        """(M, W) tokens after the block. x: (M, W); rank: (M,) int16 or None (bidirectional); kept: (M, hidden) bool,
+        which activations of the MLP dropout leaves, None: all of them."""
         m, width = x.shape
         qkv = self.query_key_value(self.attention_norm(x)).view(m, 3, self.heads, width // self.heads)
         mixed = masked_self_attention(qkv, packing, rank, backend=self.attention_backend)
         x = x + self.attention_out(mixed.reshape(m, width))
         hidden = functional.gelu(self.mlp_in(self.mlp_norm(x)))
-        if self.dropout > 0:
-            hidden = functional.dropout(hidden, self.dropout, self.training)
+        if kept is not None:
+            hidden = torch.where(kept, hidden / (1.0 - self.dropout), 0.0)
         return x + self.mlp_out(hidden)
 
 
@@ -90,11 +92,13 @@ class TokenTransformer(nn.Module):
             parts.append(layer(values))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
-    def forward(self, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None, noise: Noise = None
+    ) -> tuple[Tensor, Tensor]:
         """(CLS feature (B, W), token features (B, L, W); zeros at hidden tokens).
 
         tokens: (B, L, W) without role and position; cls: (B, W) added to the CLS token;
-        role: (B, L) int; rank: (B, L) int16 or None (bidirectional).
+        role: (B, L) int; rank: (B, L) int16 or None (bidirectional); noise: seeds dropout.
         """
         tokens = tokens + self.position + functional.embedding(role.long(), self.role)
         x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
@@ -103,9 +107,17 @@ class TokenTransformer(nn.Module):
         packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
         x = pack(x, packing)
         for block in self.blocks:
-            x = block(x, packing, packed_rank)
+            x = block(x, packing, packed_rank, self._kept(block, packing, noise))
         x = unpack(self.norm(x), packing)
         return x[:, 0], x[:, 1:]
+
+    @staticmethod
+    def _kept(block: Block, packing: Packing, noise: Noise) -> Tensor | None:
+        """(M, hidden) bool, drawn for every token of the grid, so that it does not depend on what others hide."""
+        if block.dropout == 0 or not block.training:
+            return None
+        shape = (packing.batch, packing.tokens, block.mlp_in.out_features)
+        return pack(draw(torch.rand, shape, noise, packing.index.device) >= block.dropout, packing)
 
 
 @dataclass(frozen=True)
@@ -180,27 +192,30 @@ class Generator(nn.Module):
         role = role[:, self.token_of_feature]
         return torch.where(role == TARGET, generated, torch.where(role == SOURCE, features, features.new_zeros(())))
 
-    def logits(self, features: Tensor, role: Tensor, rank: Tensor | None = None) -> Tensor:
-        """(B, F) log-probabilities up to a constant of each token's choices given x_S, at targets; order one_by_one."""
+    def logits(self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None) -> Tensor:
+        """(B, F) log-probabilities up to a constant of each token's choices given x_S, at targets; order one_by_one.
+
+        noise: seeds dropout; the rest draws nothing."""
         assert self.order == "one_by_one"
-        return self._raw(features, role, None, rank)
+        return self._raw(features, role, noise, rank)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, F) probabilities of the choices of every categorical or binned token."""
         return self._map_choices(logits, lambda group, part: part.softmax(-1))
 
     def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, *, quiet: bool = False) -> Tensor:
-        """(B, F) outputs before any draw. quiet: no noise goes in, since the output is a distribution to draw from:
-        noise would blur it, and a body that learns to ignore noise there loses diversity where it needs it."""
+        """(B, F) outputs before any draw. quiet: no noise goes in, dropout aside, since the output is a distribution to
+        draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
         source = role == SOURCE
         embedded = self.body.embed_values(features, source)
         if quiet or self.order == "one_by_one":
-            _, tokens = self.body(embedded, embedded.new_zeros(len(features), embedded.shape[-1]), role, rank)
+            cls = embedded.new_zeros(len(features), embedded.shape[-1])
+            _, tokens = self.body(embedded, cls, role, rank, noise)
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
             z = draw(torch.randn, shape, noise, features.device)
             tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]))
-            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank)
+            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank, noise)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
             out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
@@ -251,7 +266,7 @@ class Generator(nn.Module):
 def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:
     """(…, K) features of a binned number from its (soft) choice of a bin: the chance to be above a bin, and inside it
     the share `place` that lies below; pipeline.schema.encode_bins is its inverse for a hard choice."""
-    above = choice.flip(-1).cumsum(-1).flip(-1) - choice
+    above = cumulative(choice.flip(-1)).flip(-1) - choice
     return above + choice * place
 
 

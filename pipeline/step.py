@@ -103,7 +103,7 @@ class TrainingStep:
         """(raw outputs, generated rows, generated rows of the other task or None), each (B, F) float32."""
         if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
             with self._autocast(batch.features.device):
-                raw = self.generator.logits(batch.features, batch.role, batch.rank).float()
+                raw = self.generator.logits(batch.features, batch.role, noise, batch.rank).float()
             return raw, raw, None
         with self._autocast(batch.features.device):
             drawn = self.generator(batch.features, batch.role, noise, batch.rank)

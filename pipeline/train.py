@@ -50,6 +50,7 @@ CODE = (
     "permutation",
     "schema",
     "step",
+    "sums",
     "train",
     "training_log",
 )

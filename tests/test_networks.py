@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from kernels.masked_attention import make_packing
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.networks import Discriminator, Generator
+from pipeline.networks import Block, Discriminator, Generator
+from pipeline.noise import RowNoise
 from pipeline.params import NetworkParams
 from pipeline.schema import image_label_schema
 
@@ -68,6 +70,36 @@ def test_rank_makes_the_generator_causal():
     targets = slice(0, int(SCHEMA.offsets[2]))
     assert torch.equal(drawn(network, x, role, rank)[:, targets], drawn(network, moved, role, rank)[:, targets])
     assert not torch.equal(drawn(network, x, role)[:, targets], drawn(network, moved, role)[:, targets])
+
+
+@pytest.mark.parametrize("order", ["categorical_first", "one_pass"])
+def test_dropout_drops_its_share_and_belongs_to_the_row(order):
+    """Two processes that hold some rows each drop what one would; at dropout 0 and outside training nothing is drawn."""
+    x, role = random_case(16)
+    changes = {**vars(PARAMS), "order": order}
+
+    def raw(dropout: float, rows: torch.Tensor, seed: int = 0, training: bool = True) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = Generator(SCHEMA, NetworkParams(**{**changes, "dropout": dropout})).train(training)
+        noise = RowNoise(torch.Generator().manual_seed(seed), len(x), rows)
+        return network(x[rows], role[rows], noise).raw
+
+    every = torch.arange(len(x))
+    whole, parts = raw(0.5, every), [every[::2], every[1::2]]
+    for part in parts:
+        torch.testing.assert_close(raw(0.5, part), whole[part])
+    plain = raw(0.0, every)
+    assert not torch.allclose(whole, plain) and not torch.allclose(whole, raw(0.5, every, seed=1))
+    assert torch.equal(raw(0.5, every, training=False), plain)
+
+
+def test_dropout_keeps_the_mean():
+    torch.manual_seed(0)
+    block = Block(16, 2, 2.0, "reference", 0.25)
+    x, packing = torch.randn(6, 16), make_packing(torch.ones(2, 3, dtype=torch.bool))
+    draws = torch.rand((4000, 6, 32), generator=torch.Generator().manual_seed(1)) >= 0.25
+    mean = torch.stack([block(x, packing, None, kept) for kept in draws]).mean(0)
+    torch.testing.assert_close(mean, block(x, packing, None), rtol=0, atol=0.03)
 
 
 def test_discriminator_groups_never_mix():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,10 +32,10 @@ def batches(tmp_path_factory) -> list[Batch]:
     return [reader(i) for i in range(4)]
 
 
-def fresh(**changes) -> TrainingStep:
+def fresh(*, dropout: float = 0.0, **changes) -> TrainingStep:
     torch.manual_seed(0)
     params = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 0, **changes})
-    generator = Generator(SCHEMA, NETWORK)
+    generator = Generator(SCHEMA, replace(NETWORK, dropout=dropout))
     critic = Discriminator(SCHEMA, NETWORK, patch_logit=params.patch_logit, minibatch_group=4)
     return TrainingStep(generator, critic, deepcopy(generator), params)
 
@@ -70,11 +71,14 @@ def test_penalty_comes_each_interval_steps(batches):
     assert seen == [True, False, True, False]
 
 
-def test_one_step_is_a_pure_function_of_state_batch_and_seed(batches):
-    one, two = fresh(communication_weight=0.5), fresh(communication_weight=0.5)
-    for state in (one, two):
-        torch.rand(7)  # the global random state plays no part
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_one_step_is_a_pure_function_of_state_batch_and_seed(batches, dropout):
+    one, two = (fresh(communication_weight=0.5, dropout=dropout) for _ in range(2))
+    for i, state in enumerate((one, two)):
+        torch.manual_seed(i)
+        before = torch.get_rng_state()
         state(batches[0], 0, noise_seed=11)
+        assert torch.equal(before, torch.get_rng_state())  # the global random state plays no part
     assert torch.equal(one.flat_g.values, two.flat_g.values) and torch.equal(one.flat_d.values, two.flat_d.values)
 
 
