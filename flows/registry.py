@@ -18,10 +18,9 @@ from pathlib import Path
 import typer
 
 from flows.workshop import git
-from pipeline.compare import resolve
 from pipeline.files import replaced_folder, write_json
-from pipeline.model_files import read_network
 from pipeline.paths import Paths
+from pipeline.revisions import resolve
 
 ARTIFACT, STAGE = "generator", "production"
 FIRST_VERSION = "v0.1.0"
@@ -104,6 +103,8 @@ def _export(root: Path, revision: str, folder: Path) -> None:
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
+
+    from pipeline.model_files import read_network  # torch: two seconds that only a promotion needs
 
     with replaced_folder(folder) as fresh:
         try:

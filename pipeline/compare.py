@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -26,8 +25,8 @@ import yaml
 from pipeline import charts, report_parts
 from pipeline.files import write_text
 from pipeline.paths import Paths, default_root
+from pipeline.revisions import resolve
 
-WORKSPACE = "workspace"
 NEEDED = ("params.yaml", "data/metrics", "data/plots", "data/models/progress")
 PICTURE_FOLDERS = ("evaluate", "simulate", "tasks")
 USAGE = "usage: python -m pipeline.compare REVISION_A REVISION_B [PAGE.html]"
@@ -67,23 +66,6 @@ def compare(rev_a: str, rev_b: str, out: Path, root: Path | None = None) -> Path
         html = render(content(a, b))
     write_text(Path(out), html)
     return Path(out)
-
-
-def resolve(root: Path, argument: str, revision: str) -> str:
-    """Commit id of a git revision or a DVC experiment's name; empty for the workspace."""
-    if revision == WORKSPACE:
-        return ""
-    if not revision.startswith("-"):
-        commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-        if commit:
-            return commit
-        experiments = f"refs/exps/*/*/{revision}"
-        found = _git(root, "for-each-ref", "--sort=-creatordate", "--format=%(objectname)", experiments).split()
-        if found:
-            return found[0]
-    raise ValueError(
-        f"'{argument}' must be a git revision, the name of a DVC experiment or '{WORKSPACE}'. Got {revision!r}."
-    )
 
 
 @contextmanager
@@ -235,11 +217,6 @@ def _text(name: str, values: Mapping[str, Any]) -> str:
         return "—"
     value = values[name]
     return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False).strip('"')
-
-
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def main() -> None:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.compare import Row, compare, flat, resolve, rows
+from pipeline.compare import Row, compare, flat, rows
 from pipeline.files import write_bytes, write_json, write_text
 from pipeline.pictures import png
+from pipeline.revisions import resolve
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 

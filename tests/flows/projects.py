@@ -90,7 +90,7 @@ def start_project(root: Path) -> None:
     run(root, "git", "config", "user.name", "test")
     run(root, "git", "config", "user.email", "test@localhost")
     dvc(root, "init", "--quiet")
-    dvc(root, "config", "core.analytics", "false")
+    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
 
 
 def commit(root: Path, message: str) -> None:
