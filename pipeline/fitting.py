@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from kernels.task_sampling import TARGET, write_bank
 from pipeline.batches import Batch, BatchReader
-from pipeline.losses import ranked_scores
+from pipeline.choices import kinds_of, targets_of
 from pipeline.networks import Generator
 from pipeline.params import Params
 from pipeline.sampler import Sampler
@@ -52,13 +52,15 @@ def fit_generator(
     seed: int,
     validation_share: float = 0.1,
     validations: int = 25,
+    patience: int = 6,
     progress: bool = True,
 ) -> tuple[Sampler, History]:
     """(sampler, history) of a generator trained on (N, C) rows, NaN where missing; rows without a known cell are left out.
 
     validation_share: of the rows, held out to choose the weights and the trust of each token; 0 keeps the last weights.
-    validations: how often. Equal arguments give equal weights. Raises ValueError for fewer than two rows with a known
-    cell, and for a validation of any order but one_by_one, whose outputs alone are distributions.
+    validations: how often. patience: so many in a row without a better score end the training. Equal arguments give
+    equal weights. Raises ValueError for fewer than two rows with a known cell, and for a validation of any order but
+    one_by_one, whose outputs alone are distributions.
     """
     if validation_share > 0 and params.network.order != "one_by_one":
         raise ValueError(f"'validation_share' must be 0 unless network.order is one_by_one. Got {validation_share}.")
@@ -73,7 +75,7 @@ def fit_generator(
         judge = _reader(Path(folder) / "validation", held_out, schema, params, seed, VALIDATION_STREAM)
         batches = [judge(i) for i in range(VALIDATION_BATCHES)] if len(held_out) else []
         state = build_step(params, schema, torch.device("cpu"), seed)
-        history = _train(state, reader, batches, params, seed, validations, progress)
+        history = _train(state, reader, batches, params, seed, validations, patience, progress)
     generator = deepcopy(state.average).eval()
     return Sampler(generator, schema, batch_size=params.sample.batch_size), history
 
@@ -85,6 +87,7 @@ def _train(
     params: Params,
     seed: int,
     validations: int,
+    patience: int,
     progress: bool,
 ) -> History:
     history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
@@ -101,6 +104,8 @@ def _train(
                 best, history.best_step = loss, step + 1
                 kept.copy_(state.flat_average.values)
                 kept_trust = trust
+            elif step + 1 - history.best_step >= patience * interval:
+                break
     state.flat_average.values.copy_(kept)
     if kept_trust is not None:
         state.average.trust.copy_(kept_trust)
@@ -115,17 +120,18 @@ def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float
     others go on learning.
     """
     generator.eval()
+    n_tokens, kinds = generator.body.n_tokens, kinds_of(generator.body.groups, generator.spacing)
     grid = torch.tensor(TRUST_GRID)
-    total = torch.zeros(len(grid), generator.body.n_tokens)
-    count = torch.zeros(generator.body.n_tokens)
+    total = torch.zeros(len(grid), n_tokens)
+    count = torch.zeros(n_tokens)
     for batch in batches:
         raw = generator.logits(batch.features, batch.role) - generator.log_mass
-        is_target = batch.role == TARGET
-        count += is_target.sum(0)
-        for i, trust in enumerate(grid):
-            logits = generator.trusted(raw, trust.expand(generator.body.n_tokens))
-            error = ranked_scores(logits, batch.features, is_target, generator.body.groups, generator.spacing)
-            total[i] += (error * is_target).sum(0)
+        for targets in targets_of(kinds, batch.features, batch.role == TARGET):
+            count += targets.token.bincount(minlength=n_tokens)
+            word = targets.logits(raw, padding=0.0)
+            marginal = targets.logits(generator.log_mass.expand_as(raw))
+            for i, trust in enumerate(TRUST_GRID):
+                total[i].index_add_(0, targets.token, targets.ranked(torch.add(marginal, word, alpha=trust)))
     best = total.argmin(0)
     loss = total.gather(0, best[None]).sum() / count.sum().clamp(min=1.0)
     return grid[best], float(loss)

@@ -119,12 +119,12 @@ class Sampler:
             return np.where(np.isnan(rows) if observed is None else ~observed, out, rows)
         rows = self.schema.check_rows(rows).astype(np.float32)
         observed = ~np.isnan(rows) if observed is None else _checked_mask(observed, rows, "observed")
-        role = self._roles(observed, ~observed)
-        features = torch.from_numpy(self.schema.encode(np.where(observed, rows, np.nan)))
-        out = rows.copy()
-        for start in range(0, len(rows), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            out[part] = self._means(features[part], torch.from_numpy(role[part]))
+        out, open_rows = rows.copy(), np.flatnonzero(~observed.all(1))
+        for start in range(0, len(open_rows), self.batch_size):
+            part = open_rows[start : start + self.batch_size]
+            known = observed[part]
+            features = torch.from_numpy(self.schema.encode(np.where(known, rows[part], np.nan)))
+            out[part] = self._means(features, torch.from_numpy(self._roles(known, ~known)))
         return np.where(observed, rows, out)
 
     # -- inside --------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ from torch import Tensor
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
 from kernels.task_sampling import FAMILIES, SOURCE, TARGET
 from pipeline.batches import Batch, Counts
+from pipeline.choices import choice_terms, kinds_of
 from pipeline.flat import FlatParameters
-from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source, ranked_scores
+from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 from pipeline.networks import Discriminator, Generator
 from pipeline.noise import RowNoise, draw
 from pipeline.params import Params, TrainParams
@@ -65,6 +66,7 @@ class TrainingStep:
         self.adam_d = self.flat_d.adam(params.lr, params.beta2, params.beta1)
         generator.straight_through = params.straight_through or params.likelihood_weight == 0
         self.autocast = autocast
+        self.kinds = kinds_of(generator.body.groups, generator.spacing)
         self.non_finite = 0
 
     def __call__(
@@ -184,27 +186,27 @@ class TrainingStep:
             )
             terms["generator_loss"] = loss.detach()
         if p.likelihood_weight > 0:
-            categorical, continuous = likelihood_terms(
-                raw, batch.features, batch.role, self.generator.body.groups, p.likelihood_source_share
-            )
+            categorical, continuous, score = self._likelihood(batch, raw)
             if batch.relative != Counts():
-                categorical = categorical * batch.relative.discrete
+                categorical, score = categorical * batch.relative.discrete, score * batch.relative.discrete
                 continuous = continuous * batch.relative.continuous
             loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
             terms |= {"cross_entropy": categorical.detach(), "absolute_error": continuous.detach()}
             if p.ranked_weight > 0:
-                score = self._ranked_score(batch, raw)
                 loss = loss + p.likelihood_weight * p.ranked_weight * score
                 terms["ranked_score"] = score.detach()
         return loss, terms
 
-    def _ranked_score(self, batch: Batch, raw: Tensor) -> Tensor:
-        """() mean ranked probability score of the discrete targets that count in the likelihood terms."""
-        enough = (batch.role == SOURCE).sum(1) >= self.params.likelihood_source_share * batch.role.shape[1]
-        counted = (batch.role == TARGET) & self.generator.discrete & enough[:, None]
-        groups, spacing = self.generator.body.groups, self.generator.spacing
-        scores = ranked_scores(raw, batch.features, counted, groups, spacing)
-        return scores.sum() / counted.sum().clamp(min=1) * batch.relative.discrete
+    def _likelihood(self, batch: Batch, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """() means over the targets that count: nats of choices, absolute error of others, ranked score of choices."""
+        share, groups = self.params.likelihood_source_share, self.generator.body.groups
+        if self.params.ranked_weight == 0:
+            return *likelihood_terms(raw, batch.features, batch.role, groups, share), raw.new_zeros(())
+        enough = (batch.role == SOURCE).sum(1) >= share * batch.role.shape[1]
+        counted = (batch.role == TARGET) & enough[:, None]
+        nats, score = choice_terms(raw, batch.features, counted, self.kinds)
+        others = tuple(g for g in groups if not g.discrete)
+        return nats, likelihood_terms(raw, batch.features, batch.role, others, share)[1], score
 
     def _cross_logits(
         self, batch: Batch, fake: Tensor, other_fake: Tensor | None, own: Tensor, *, detach: bool

@@ -95,7 +95,9 @@ class TableCodec:
         origin = self.schema.origins.get(name, 0.0)
         if kind in ("category", "boolean"):
             code = {word: i for i, word in enumerate(self.schema.categories[name])}
-            return np.array([np.nan if pd.isna(v) else code.get(_word(v), np.nan) for v in cells], np.float32)
+            place, distinct = _distinct(cells)
+            codes = np.array([code.get(_word(v), np.nan) for v in distinct] + [np.nan], np.float32)
+            return codes[place]  # −1, a missing cell, reads the last
         if kind in ("date", "day"):
             return (_days(name, cells) - origin).astype(np.float32)
         return (_numbers(name, cells) - origin).astype(np.float32)
@@ -174,8 +176,9 @@ def mark_missing(cells: pd.Series, missing: list[str] | None = None) -> pd.Serie
     if pd.api.types.is_numeric_dtype(cells.dtype) or pd.api.types.is_datetime64_any_dtype(cells.dtype):
         return cells
     marks = set(TableParams().missing if missing is None else missing)
-    found = cells.map(lambda v: isinstance(v, str) and v.strip() in marks, na_action=None).astype(bool)
-    return cells.mask(found.to_numpy()) if found.any() else cells
+    place, distinct = _distinct(cells)
+    found = np.array([isinstance(v, str) and v.strip() in marks for v in distinct] + [False])[place]
+    return cells.mask(found) if found.any() else cells
 
 
 def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
@@ -278,6 +281,18 @@ def _days(name: str, cells: pd.Series) -> np.ndarray:
     if wrong.any():
         raise TableError(f"Column {name!r} must hold dates. Got {cells[wrong].iloc[0]!r} in row {wrong.argmax()}.")
     return ((dates - pd.Timestamp(0, tz="UTC")) / DAY).to_numpy(float)
+
+
+def _distinct(cells: pd.Series) -> tuple[np.ndarray, list]:
+    """((N,) place of each cell among the distinct ones, −1 where missing; the distinct ones).
+
+    A column of objects of several types keeps every cell apart, for 1 and True are equal but not the same word.
+    """
+    if cells.dtype == object and pd.api.types.infer_dtype(cells, skipna=True) not in ("string", "boolean", "integer"):
+        known = cells.notna().to_numpy()
+        return np.where(known, np.cumsum(known) - 1, -1), list(cells[known])
+    place, distinct = pd.factorize(cells)
+    return place, list(distinct)
 
 
 def _word(value: object) -> str:

@@ -150,3 +150,18 @@ def test_faulty_bins_are_refused(change, message):
     fields = {"modality": "numeric", "edges": (0.0, 1.0, 2.0), "mass": (0.5, 0.5)} | change
     with pytest.raises(ValueError, match=message):
         Token("x", group="x", columns=(0,), width=2, **fields)
+
+
+def test_training_ends_when_held_out_rows_no_longer_gain():
+    """Columns of pure noise: nothing is there to learn, so the score stops falling long before the last step."""
+    rows = np.random.default_rng(0).normal(size=(60, 2)).astype(np.float32)
+    codec = fit_codec(pd.DataFrame(rows, columns=["a", "b"]), TableParams(bins=8))
+    params = Params(network=NETWORK)
+    params.tasks.weights = {"column_missing": 1.0}
+    params.train.steps, params.train.batch_size, params.train.minibatch_group = 100, 16, 1
+    params.train.adversarial_weight, params.train.generator_lr = 0.0, 3e-2
+    _, patient = fit_generator(rows, codec.schema, params, seed=0, patience=100, progress=False)
+    _, history = fit_generator(rows, codec.schema, params, seed=0, patience=3, progress=False)
+    assert history.held_out == patient.held_out[: len(history.held_out)]
+    assert history.held_out[-1][0] == history.best_step + 3 * 4 < 100
+    assert history.best_step == min(history.held_out, key=lambda point: point[1])[0]
