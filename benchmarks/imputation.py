@@ -54,8 +54,8 @@ DRAWS = 10
 MECHANISMS = ("mcar", "uci", "mar", "mnar")
 UCI_ROWS = 20_000
 GUESSES_S: dict[tuple[str, ...], float] = {
-    ("adult", "boosting"): 400.0,  # a tree a class, and 42 countries
-    ("letter", "boosting"): 150.0,
+    ("adult", "boosting"): 110.0,
+    ("letter", "boosting"): 80.0,
     ("letter", "missforest"): 90.0,
     ("letter", "biglearn"): 150.0,
     ("letter", "boosting", "uci"): 120.0,
