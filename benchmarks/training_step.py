@@ -112,9 +112,15 @@ class PlainBody:
         return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
 
     def __call__(
-        self, body: TokenTransformer, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None
+        self,
+        body: TokenTransformer,
+        tokens: Tensor,
+        cls: Tensor,
+        role: Tensor,
+        rank: Tensor | None = None,
+        noise: object = None,
     ) -> tuple[Tensor, Tensor]:
-        """(CLS feature (B, W), token features (B, L, W)) like the original."""
+        """(CLS feature (B, W), token features (B, L, W)) like the original, of networks without dropout."""
         tokens = tokens + body.position + embedding(role.long(), body.role)
         x = torch.cat([(body.cls + cls)[:, None], tokens], 1)
         visible = pad(role != HIDDEN, (1, 0), value=True)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.files import replaced_folder, sha256, write_bytes, write_json
+from pipeline.flat import FlatParameters
 from pipeline.model_files import tensors_from_file, tensors_to_bytes
 from pipeline.step import TrainingStep
 from pipeline.training_log import Sums
@@ -52,10 +53,18 @@ class Checkpoints:
     def __init__(self, folder: Path, outputs: Mapping[str, Path] | None = None) -> None:
         self.folder, self.outputs = Path(folder), dict(outputs or {})
 
-    def save(self, step: int, state: TrainingStep, sums: Sums | None = None) -> None:
-        """Writes the state after `step` finished steps, then removes all but the last two."""
+    def save(self, step: int, state: TrainingStep, sums: Sums | None = None, *, write: bool = True) -> None:
+        """Writes the state after `step` finished steps, then removes all but the last two.
+
+        write: of several processes, which all call, the first one writes. What they share out is put together, so that
+        a checkpoint does not tell how many there were.
+        """
+        entries = _entries(state)
+        tensors = {k: t if flat is None else state.sharing.collect(flat, t) for k, (t, flat) in entries.items()}
+        if not write:
+            return
         with replaced_folder(self.folder / f"step-{step:08d}") as fresh:
-            write_bytes(fresh / "state.safetensors", tensors_to_bytes(_tensors(state)))
+            write_bytes(fresh / "state.safetensors", tensors_to_bytes(tensors))
             for name, output in self.outputs.items():
                 if output.is_dir():
                     shutil.copytree(output, fresh / name)
@@ -79,7 +88,7 @@ class Checkpoints:
         for folder in reversed(self._folders()):
             try:
                 record = self._verified(folder)
-                _load(_tensors(state), tensors_from_file(folder / "state.safetensors"))
+                _load(_entries(state), tensors_from_file(folder / "state.safetensors"))
             except (OSError, ValueError) as error:
                 print(f"checkpoint {folder.name} is damaged ({error}); trying an older one", file=sys.stderr)
                 continue
@@ -123,20 +132,24 @@ def _digest(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _tensors(state: TrainingStep) -> dict[str, Tensor]:
-    out = {"generator": state.flat_g.values, "discriminator": state.flat_d.values, "average": state.flat_average.values}
-    for name, adam, flat in (("adam_g", state.adam_g, state.flat_g), ("adam_d", state.adam_d, state.flat_d)):
+def _entries(state: TrainingStep) -> dict[str, tuple[Tensor, FlatParameters | None]]:
+    """Name → (tensor, the buffer of whose kind it is this process's part; None: whole in every process)."""
+    flat_g, flat_d = state.flat_g, state.flat_d
+    out = {"generator": (flat_g.values[: flat_g.count], None), "discriminator": (flat_d.values[: flat_d.count], None)}
+    out["average"] = (state.own_average, flat_g)
+    for name, adam, flat in (("adam_g", state.adam_g, flat_g), ("adam_d", state.adam_d, flat_d)):
         moments = adam.state[flat.leaf]
         if not moments:  # Adam makes its state at the first step; a checkpoint needs the same keys before it
-            zeros = torch.zeros_like(flat.values)
-            moments.update(step=torch.zeros((), device=flat.values.device), exp_avg=zeros, exp_avg_sq=zeros.clone())
-        out |= {f"{name}.{k}": v for k, v in moments.items()}
+            zeros = torch.zeros_like(flat.own_values)
+            moments.update(step=torch.zeros((), device=zeros.device), exp_avg=zeros, exp_avg_sq=zeros.clone())
+        out |= {f"{name}.{k}": (v, flat if v.ndim else None) for k, v in moments.items()}
     return out
 
 
-def _load(own: dict[str, Tensor], saved: dict[str, Tensor]) -> None:
-    if own.keys() != saved.keys() or any(own[k].shape != saved[k].shape for k in own):
+def _load(own: dict[str, tuple[Tensor, FlatParameters | None]], saved: dict[str, Tensor]) -> None:
+    shapes = {k: t.shape if flat is None else (flat.count,) for k, (t, flat) in own.items()}
+    if own.keys() != saved.keys() or any(shapes[k] != saved[k].shape for k in own):
         raise ValueError("its tensors do not fit the networks")
     with torch.no_grad():
-        for name, tensor in own.items():
-            tensor.copy_(saved[name])
+        for name, (tensor, flat) in own.items():
+            tensor.copy_(saved[name] if flat is None else flat.cut(saved[name]))

@@ -13,15 +13,19 @@ from torch import Tensor, nn
 class FlatParameters:
     """Views every parameter of a module into one buffer `values` and its gradient into `gradients`.
 
-    values, gradients: (P,) tensors, P parameters. The module goes on working; its parameters are views.
+    values, gradients: (P,) tensors, P parameters, zeros behind them up to a multiple of `parts`. The module goes on
+    working; its parameters are views. own_values, own_gradients: views of part number `part`, all of it by default:
+    what this process's optimiser updates. count: P.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, part: int = 0, parts: int = 1) -> None:
         self.parameters = list(module.parameters())
-        count = sum(p.numel() for p in self.parameters)
-        first = self.parameters[0]
-        self.values = torch.empty(count, dtype=first.dtype, device=first.device)
+        self.count = sum(p.numel() for p in self.parameters)
+        first, length = self.parameters[0], -(-self.count // parts)
+        self.values = torch.zeros(length * parts, dtype=first.dtype, device=first.device)
         self.gradients = torch.zeros_like(self.values)
+        self.own = slice(part * length, (part + 1) * length)
+        self.own_values, self.own_gradients = self.values[self.own], self.gradients[self.own]
         offset = 0
         for p in self.parameters:
             piece = slice(offset, offset + p.numel())
@@ -29,11 +33,11 @@ class FlatParameters:
             p.data = self.values[piece].view_as(p)
             p.grad = self.gradients[piece].view_as(p)
             offset += p.numel()
-        self.leaf = nn.Parameter(self.values)
-        self.leaf.grad = self.gradients
+        self.leaf = nn.Parameter(self.own_values)
+        self.leaf.grad = self.own_gradients
 
     def adam(self, lr: float, beta2: float, beta1: float = 0.0, weight_decay: float = 0.0) -> torch.optim.Adam:
-        """Adam over the buffer, decoupled weight decay. lr is set before each step by the schedule."""
+        """Adam over the own part, decoupled weight decay. lr is set before each step by the schedule."""
         kind = torch.optim.AdamW if weight_decay > 0 else torch.optim.Adam
         return kind([self.leaf], lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
 
@@ -42,9 +46,12 @@ class FlatParameters:
         for p in self.parameters:
             p.requires_grad_(required)
 
-    def clip(self, limit: float) -> Tensor:
-        """() gradient norm before clipping; scales the gradients down to `limit` unless limit is 0."""
-        norm = self.gradients.norm()
+    def clip(self, norm: Tensor, limit: float) -> None:
+        """Scales the own gradients, of a whole of that norm (), down to `limit` unless limit is 0."""
         if limit > 0:
-            self.gradients.mul_((limit / (norm + 1e-12)).clamp(max=1.0))
-        return norm
+            self.own_gradients.mul_((limit / (norm + 1e-12)).clamp(max=1.0))
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """(own,) the own part of a (P,) tensor, zeros behind its end."""
+        piece = whole[self.own]
+        return torch.cat([piece, piece.new_zeros(len(self.own_values) - len(piece))])

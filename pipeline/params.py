@@ -170,6 +170,9 @@ class TrainParams:
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
+    sharding: str = chosen(
+        "none", ("none", "optimiser"), "optimiser: processes share out Adam's moments and the average, to save memory"
+    )
     device: str = chosen("auto", ("auto", "cpu", "cuda"), "auto: cuda when there is one")
     time_limit_s: float = ranged(
         0.0, 0.0, 1e7, "seconds after which training stops, its schedule following the clock; 0: none"

@@ -13,12 +13,11 @@ Shapes: B rows of this process, L tokens, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
 from kernels.task_sampling import FAMILIES, SOURCE, TARGET
@@ -30,6 +29,7 @@ from pipeline.networks import Discriminator, Generator
 from pipeline.noise import RowNoise, draw
 from pipeline.params import Params, TrainParams
 from pipeline.schema import Schema
+from pipeline.sharding import Replicated, Sharded, Sharing
 
 Losses = dict[str, Tensor]
 
@@ -41,7 +41,8 @@ class NonFiniteError(RuntimeError):
 class TrainingStep:
     """Holds both networks, their optimisers and the averaged generator; called once a step.
 
-    reduce: averages a flat gradient over processes in place (identity for one process).
+    sharing: who of several processes keeps what. average: None where the processes share the averaged weights out;
+    `averaged_generator` puts them together.
     """
 
     PENALTY_SIGMA = 0.1  # feature units, for the approximate penalty
@@ -51,17 +52,20 @@ class TrainingStep:
         self,
         generator: Generator,
         discriminator: Discriminator,
-        average: Generator,
+        average: Generator | None,
         params: TrainParams,
         *,
         autocast: bool = False,
-        reduce: Callable[[Tensor], None] = lambda gradient: None,
+        sharing: Sharing | None = None,
     ) -> None:
         self.generator, self.discriminator, self.average = generator, discriminator, average
-        self.params, self.reduce = params, reduce
-        self.flat_g, self.flat_d = FlatParameters(generator), FlatParameters(discriminator)
-        self.flat_average = FlatParameters(average)
-        self.flat_average.require_gradients(False)
+        self.params, self.sharing = params, sharing or Replicated()
+        place = self.sharing.part, self.sharing.parts
+        self.flat_g, self.flat_d = FlatParameters(generator, *place), FlatParameters(discriminator, *place)
+        self.flat_average = None if average is None else FlatParameters(average)
+        if self.flat_average is not None:
+            self.flat_average.require_gradients(False)
+        self.own_average = self.flat_g.own_values.clone() if average is None else self.flat_average.values
         self.adam_g = self.flat_g.adam(params.lr, params.beta2, params.beta1, params.weight_decay)
         self.adam_d = self.flat_d.adam(params.lr, params.beta2, params.beta1)
         generator.straight_through = params.straight_through or params.likelihood_weight == 0
@@ -97,8 +101,20 @@ class TrainingStep:
         losses |= terms
         losses["generator_gradient_norm"] = self._update(self.flat_g, self.adam_g, loss)
         decay = min(self.params.ema_decay, (1 + step) / (10 + step))
-        self.flat_average.values.lerp_(self.flat_g.values, 1 - decay)
+        self.own_average.lerp_(self.flat_g.own_values, 1 - decay)
         return losses, statistics
+
+    def averaged_generator(self) -> Generator | None:
+        """The averaged generator. Where the processes share its weights out, all must call: the first gets it, the
+        others None."""
+        if self.average is not None:
+            return self.average
+        weights = self.sharing.collect(self.flat_g, self.own_average)
+        if weights is None:
+            return None
+        out = deepcopy(self.generator).cpu().requires_grad_(False)
+        nn.utils.vector_to_parameters(weights, out.parameters())
+        return out
 
     # -- the two turns --------------------------------------------------------------------------
     def _generate(self, batch: Batch, noise: RowNoise) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -225,8 +241,8 @@ class TrainingStep:
         flat.gradients.zero_()
         if loss.requires_grad:
             loss.backward(inputs=flat.parameters)
-        self.reduce(flat.gradients)
-        norm = flat.clip(self.params.clip_norm)
+        norm = self.sharing.reduce(flat)
+        flat.clip(norm, self.params.clip_norm)
         if not torch.isfinite(norm):
             self.non_finite += 1
             if self.non_finite > self.NON_FINITE_LIMIT:
@@ -237,6 +253,7 @@ class TrainingStep:
             return norm.detach()
         self.non_finite = 0
         adam.step()
+        self.sharing.spread(flat)
         return norm.detach()
 
     def _autocast(self, device: torch.device) -> torch.autocast:
@@ -270,9 +287,9 @@ def build_step(
     device: torch.device,
     seed: int,
     *,
-    reduce: Callable[[Tensor], None] = lambda gradient: None,
+    sharing: Sharing | None = None,
 ) -> TrainingStep:
-    """A fresh TrainingStep; equal seeds give equal weights in every process."""
+    """A fresh TrainingStep; equal seeds give equal weights in every process. sharing: of several processes."""
     train = params.train
     torch.manual_seed(seed)
     generator = Generator(schema, params.network, train.attention_backend).to(device)
@@ -287,8 +304,8 @@ def build_step(
         for block in (*generator.body.blocks, *discriminator.body.blocks):
             block.compile(fullgraph=True, dynamic=True)  # one graph serves every block and every mask
     autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
-    average = deepcopy(generator)
-    return TrainingStep(generator, discriminator, average, train, autocast=autocast, reduce=reduce)
+    average = None if isinstance(sharing, Sharded) else deepcopy(generator)
+    return TrainingStep(generator, discriminator, average, train, autocast=autocast, sharing=sharing)
 
 
 def noise_seed(seed: int, step: int) -> int:

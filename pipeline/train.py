@@ -28,12 +28,14 @@ from pipeline.clock import Clock
 from pipeline.devices import choose_device
 from pipeline.files import check_sha256, write_json
 from pipeline.model_files import save_network
+from pipeline.networks import Discriminator, Generator
 from pipeline.params import Params, merge_params, to_dict
 from pipeline.paths import Paths
 from pipeline.pictures import save_progress_grid
 from pipeline.row_file import RowFile
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
+from pipeline.sharding import Replicated, Sharded, Sharing
 from pipeline.stage import run_stage
 from pipeline.step import TrainingStep, build_step, noise_seed
 from pipeline.stopping import Stopped, StopRequest, stop_requests
@@ -49,6 +51,7 @@ CODE = (
     "noise",
     "permutation",
     "schema",
+    "sharding",
     "step",
     "sums",
     "train",
@@ -56,7 +59,12 @@ CODE = (
 )
 KERNELS = ("discriminator_losses", "masked_attention", "task_sampling")
 GROUPS = ("seed", "network", "train", "sample")
-HOW_IT_RUNS = ("checkpoint_interval", "processes", "threads")  # may change between an interruption and the restart
+HOW_IT_RUNS = (
+    "checkpoint_interval",
+    "processes",
+    "sharding",
+    "threads",
+)  # may change between an interruption and the restart
 
 
 def run(params: Params, where: Paths) -> None:
@@ -99,7 +107,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         _verify(where)
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
-    state = build_step(params, schema, device, seed, reduce=world.average)
+    state = build_step(params, schema, device, seed, sharing=_sharing(params, world))
     checkpoints = Checkpoints(
         where.checkpoints / _key(params, where),
         {"curves": where.plots / "train", "progress": where.models / "progress"},
@@ -130,14 +138,15 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             if done % train.log_interval == 0 or last:
                 shown = log.write(done, statistics, FAMILIES)
                 progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-            if world.is_first and (done % train.sample_interval == 0 or last):
+            if done % train.sample_interval == 0 or last:
                 _save_grid(state, schema, params, reader, where.models / "progress", done)
             if done % train.checkpoint_interval == 0 and not last:
                 _checkpoint(checkpoints, done, state, log, world)
             if last:
                 break
+    average = state.averaged_generator()  # asked for by every process, there in the first
     if world.is_first:
-        _save(params, where, schema, state)
+        _save(params, where, schema, average, state.discriminator)
         _save_metrics(params, where, (first_step, done), time.perf_counter() - started, log.last, world)
         checkpoints.clear()
     world.barrier()
@@ -164,9 +173,7 @@ def _agree(world: distributed.World, batch: Batch, stop: StopRequest) -> tuple[B
 def _checkpoint(
     checkpoints: Checkpoints, step: int, state: TrainingStep, log: TrainingLog, world: distributed.World
 ) -> None:
-    sums = log.sums()  # asked for by every process, written by one
-    if world.is_first:
-        checkpoints.save(step, state, sums)
+    checkpoints.save(step, state, log.sums(), write=world.is_first)
 
 
 def _stop(
@@ -220,22 +227,26 @@ def _key(params: Params, where: Paths) -> str:
     return run_key(relevant, "".join(p.read_text(encoding="utf8") for p in parts), code)
 
 
-def _sampler(state: TrainingStep, schema: Schema, params: Params) -> Sampler:
-    return Sampler(deepcopy(state.average).cpu(), schema, batch_size=params.sample.batch_size)
+def _sharing(params: Params, world: distributed.World) -> Sharing:
+    if params.train.sharding == "optimiser" and world.processes > 1:
+        return Sharded(world.process, world.processes)
+    return Replicated(world.average)
 
 
 def _save_grid(
     state: TrainingStep, schema: Schema, params: Params, reader: BatchReader, folder: Path, step: int
 ) -> None:
-    if schema.image is not None:
+    average = state.averaged_generator()  # asked for by every process, there in the first
+    if average is not None and reader.process == 0 and schema.image is not None:
+        sampler = Sampler(deepcopy(average).cpu(), schema, batch_size=params.sample.batch_size)
         rows = np.asarray(reader.rows[:8], np.float32)
-        save_progress_grid(_sampler(state, schema, params), rows, folder / f"step-{step:08d}.png", params.seed)
+        save_progress_grid(sampler, rows, folder / f"step-{step:08d}.png", params.seed)
 
 
-def _save(params: Params, where: Paths, schema: Schema, state: TrainingStep) -> None:
+def _save(params: Params, where: Paths, schema: Schema, average: Generator, discriminator: Discriminator) -> None:
     network = to_dict(params.network)
-    Sampler.save(where.generator, state.average, schema, network, params.sample.batch_size)
-    save_network(where.models / "discriminator", state.discriminator, {"network": network}, schema)
+    Sampler.save(where.generator, average, schema, network, params.sample.batch_size)
+    save_network(where.models / "discriminator", discriminator, {"network": network}, schema)
 
 
 def _save_metrics(

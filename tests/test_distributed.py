@@ -61,8 +61,8 @@ def one_process(tmp_path_factory) -> Workspace:
     return work
 
 
-def trained(root: Path, processes: int, *, torchrun: bool = False) -> Workspace:
-    work = Workspace(root, SHORT).prepared()
+def trained(root: Path, processes: int, *, torchrun: bool = False, sharding: str = "none") -> Workspace:
+    work = Workspace(root, {**SHORT, "train": {**SHORT["train"], "sharding": sharding}}).prepared()
     if torchrun:
         process = work.start("train", launcher=(*TORCHRUN, str(processes), "-m"))
         code = process.wait(240)
@@ -74,9 +74,10 @@ def trained(root: Path, processes: int, *, torchrun: bool = False) -> Workspace:
     return work
 
 
-def test_two_processes_stopped_then_finished_by_one(tmp_path, one_process):
+@pytest.mark.parametrize("sharding", ["none", "optimiser"])
+def test_two_processes_stopped_then_finished_by_one(tmp_path, one_process, sharding):
     work = Workspace(tmp_path, SHORT).prepared()
-    process = work.start("train", "train.processes=2")
+    process = work.start("train", "train.processes=2", f"train.sharding={sharding}")
     assert wait_until(lambda: curve_lines(work) >= 2, process), work.output("train")
     process.terminate()
     assert process.wait(60) == 143, work.output("train")
@@ -89,9 +90,12 @@ def test_two_processes_stopped_then_finished_by_one(tmp_path, one_process):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("processes", "torchrun"), [(2, True), (4, True), (4, False)])
-def test_more_processes_end_where_one_does(tmp_path, one_process, processes, torchrun):
-    check_same(one_process, trained(tmp_path, processes, torchrun=torchrun))
+@pytest.mark.parametrize(
+    ("processes", "torchrun", "sharding"),
+    [(2, True, "none"), (4, True, "none"), (4, False, "none"), (2, False, "optimiser"), (4, True, "optimiser")],
+)
+def test_more_processes_end_where_one_does(tmp_path, one_process, processes, torchrun, sharding):
+    check_same(one_process, trained(tmp_path, processes, torchrun=torchrun, sharding=sharding))
 
 
 @pytest.mark.slow
@@ -109,5 +113,20 @@ def test_torchrun_starts_again_after_a_killed_worker(tmp_path, one_process):
 
 
 @pytest.mark.slow
-def test_two_runs_with_as_many_processes_are_identical(tmp_path):
-    assert largest_difference(trained(tmp_path / "a", 2), trained(tmp_path / "b", 2)) == 0.0
+@pytest.mark.parametrize("sharding", ["none", "optimiser"])
+def test_two_runs_with_as_many_processes_are_identical(tmp_path, sharding):
+    one, other = (trained(tmp_path / name, 2, sharding=sharding) for name in "ab")
+    assert largest_difference(one, other) == 0.0
+
+
+@pytest.mark.slow
+def test_one_stopped_process_goes_on_as_two_that_share_the_optimiser(tmp_path, one_process):
+    work = Workspace(tmp_path, SHORT).prepared()
+    process = work.start("train")
+    assert wait_until(lambda: curve_lines(work) >= 2, process), work.output("train")
+    process.terminate()
+    assert process.wait(60) == 143, work.output("train")
+    code, output = work.run("train", "train.processes=2", "train.sharding=optimiser")
+    assert code == 0, output
+    assert json.loads((work.where.metrics / "train.json").read_text(encoding="utf8"))["resumed_at_step"] >= 8
+    check_same(one_process, work)
