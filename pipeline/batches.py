@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.task_sampling import SOURCE, TARGET, TaskBank, Tasks, apply_missing
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, Tasks, apply_missing
 from pipeline.permutation import permuted
 from pipeline.row_file import RowFile
 from pipeline.schema import Schema
@@ -40,7 +40,8 @@ class Batch:
     features: (B, F) float32; role, other_role: (B, L) uint8; rank, other_rank: (B, L) int16, None when every rank is
     0; family: (B,) int64; donor: (B, F) rows for mismatched sources; mismatch_index: (k,) int64 rows with a
     source, k a multiple of the minibatch group. The `other_` task has the same union S ∪ T.
-    places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. counts: of these rows;
+    places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. room: (packed tokens,
+    CLS included, of the widest pass over B rows; tokens of the longest row). counts: of these rows;
     relative: the same divided by their means over processes, so that averaged gradients are those of one process.
     """
 
@@ -52,6 +53,7 @@ class Batch:
     mismatch_index: Tensor
     places: Tensor
     batch_size: int
+    room: tuple[int, int]
     counts: Counts
     other_role: Tensor | None = None
     other_rank: Tensor | None = None
@@ -61,15 +63,26 @@ class Batch:
         """The same batch on `device`."""
         if device.type == "cpu":
             return self
-        return self._map(lambda x: x.to(device, non_blocking=True))
+        return self.mapped(lambda x: x.to(device, non_blocking=True))
 
     def pinned(self) -> Batch:
         """The same batch in page-locked memory, from which a copy to a GPU runs beside other work."""
-        return self._map(Tensor.pin_memory)
+        return self.mapped(Tensor.pin_memory)
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: function(v) for k, v in values.items() if isinstance(v, Tensor)})
+    def padded(self) -> Batch:
+        """The same batch with mismatch_index filled up to B entries by B, which names no row: one shape for all."""
+        rows = len(self.role)
+        index = self.mismatch_index.new_full((rows,), rows)
+        index[: len(self.mismatch_index)] = self.mismatch_index
+        return replace(self, mismatch_index=index)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Name → tensor of every field that is one."""
+        return {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+
+    def mapped(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with each of its tensors replaced by `function` of it."""
+        return replace(self, **{k: function(v) for k, v in self.tensors().items()})
 
 
 @dataclass(frozen=True)
@@ -120,15 +133,17 @@ class BatchReader:
         is_own, is_donor = np.searchsorted(read, own), np.searchsorted(read, before)
         tasks, other = self._tasks(self.task_indices(step)[own], missing[is_own], own)
         donor = _donors(features, missing, is_own, is_donor, self.schema.token_of_feature)
+        mismatch_index = _mismatch_rows(tasks.role, self.minibatch_group)
         return Batch(
             features=torch.from_numpy(features[is_own]),
             role=torch.from_numpy(tasks.role),
             rank=_rank(tasks),
             family=torch.from_numpy(tasks.family.astype(np.int64)),
             donor=torch.from_numpy(donor),
-            mismatch_index=torch.from_numpy(_mismatch_rows(tasks.role, self.minibatch_group)),
+            mismatch_index=torch.from_numpy(mismatch_index),
             places=torch.from_numpy(own),
             batch_size=self.batch_size,
+            room=_room(tasks.role, mismatch_index),
             counts=self._counts(tasks.role),
             other_role=None if other is None else torch.from_numpy(other.role),
             other_rank=None if other is None else _rank(other),
@@ -180,6 +195,13 @@ def _donors(
     if not missing.any():
         return features[donor]
     return np.where(missing[donor][:, token_of_feature], features[own], features[donor])
+
+
+def _room(role: np.ndarray, mismatch_index: np.ndarray) -> tuple[int, int]:
+    """(packed tokens of the widest pass over B rows, tokens of the longest row), CLS included; see `Batch.padded`."""
+    length = (role != HIDDEN).sum(1) + 1
+    mismatched = length[mismatch_index].sum() + (len(role) - len(mismatch_index)) * length[-1]
+    return int(max(length.sum(), mismatched)), int(length.max())
 
 
 def _mismatch_rows(role: np.ndarray, group: int) -> np.ndarray:

@@ -71,7 +71,7 @@ class Checkpoints:
             record = {
                 "run": self.folder.name,
                 "step": step,
-                "non_finite": state.non_finite,
+                "non_finite": int(state.non_finite),
                 "sums": {k: list(v) for k, v in (sums or {}).items()},
                 "files": {p.relative_to(fresh).as_posix(): sha256(p) for p in sorted(fresh.rglob("*")) if p.is_file()},
             }
@@ -94,7 +94,7 @@ class Checkpoints:
                 continue
             if put_back:
                 self._put_back(folder)
-            state.non_finite = record["non_finite"]
+            state.non_finite.fill_(record["non_finite"])
             return Resumed(record["step"], {k: (v[0], v[1]) for k, v in record["sums"].items()})
         if put_back:
             self._put_back(None)

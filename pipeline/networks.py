@@ -11,6 +11,7 @@ Source: arXiv 2407.21319, section 3.2; packing and ranks are ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,8 +59,22 @@ class Block(nn.Module):
         return x + self.mlp_out(hidden)
 
 
+@dataclass(frozen=True)
+class FixedShapes:
+    """Room for packed tokens, known without waiting for the device, so that a CUDA graph serves every task.
+
+    tokens_per_row: room for the visible tokens of B rows is ⌈B · tokens_per_row⌉; longest_row: no row has more.
+    """
+
+    tokens_per_row: float
+    longest_row: int
+
+
 class TokenTransformer(nn.Module):
-    """Transformer over the visible tokens of a schema and a CLS token; the body of both networks."""
+    """Transformer over the visible tokens of a schema and a CLS token; the body of both networks.
+
+    fixed_shapes: None packs each batch into exactly its visible tokens.
+    """
 
     def __init__(
         self, schema: Schema, params: NetworkParams, attention_backend: str = "auto", dropout: float = 0.0
@@ -68,6 +83,7 @@ class TokenTransformer(nn.Module):
         width = params.width
         self.groups = schema.groups
         self.n_tokens = schema.n_tokens
+        self.fixed_shapes: FixedShapes | None = None
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
         self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * 0.5)
@@ -103,7 +119,9 @@ class TokenTransformer(nn.Module):
         tokens = tokens + self.position + functional.embedding(role.long(), self.role)
         x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
         visible = functional.pad(role != HIDDEN, (1, 0), value=True)
-        packing = make_packing(visible)
+        fixed = self.fixed_shapes
+        bounds = () if fixed is None else (fixed.longest_row, math.ceil(len(role) * fixed.tokens_per_row))
+        packing = make_packing(visible, *bounds)
         packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
         x = pack(x, packing)
         for block in self.blocks:

@@ -182,6 +182,7 @@ class TrainParams:
     compile: bool = described(
         False, "compile the blocks where no second derivative is taken; for large models on a GPU"
     )
+    cuda_graph: bool = described(True, "on one GPU, replay captured steps: a small model is bound by their launches")
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")

@@ -14,6 +14,7 @@ Shapes: B rows of this process, L tokens, F features.
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,6 +33,22 @@ from pipeline.schema import Schema
 from pipeline.sharding import Replicated, Sharded, Sharing
 
 Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the schedules say of one step: numbers, or () tensors that hold them on the device.
+
+    generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
+    average. penalised: R1 and R2 are due.
+    """
+
+    generator_lr: float | Tensor
+    lr: float | Tensor
+    mismatch: float | Tensor
+    fresh: float | Tensor
+    penalised: bool
+    mismatched: bool
 
 
 class NonFiniteError(RuntimeError):
@@ -71,7 +88,7 @@ class TrainingStep:
         generator.straight_through = params.straight_through or params.likelihood_weight == 0
         self.autocast = autocast
         self.kinds = kinds_of(generator.body.groups, generator.spacing)
-        self.non_finite = 0
+        self.non_finite = torch.zeros((), device=self.flat_g.values.device)  # updates in a row that were skipped
 
     def __call__(
         self, batch: Batch, step: int, noise_seed: int, share: float | None = None
@@ -81,27 +98,41 @@ class TrainingStep:
         noise_seed: seeds every random draw of this step, the same in every process. share: of the training that lies
         behind, in [0, 1]; None: step / steps. Raises NonFiniteError.
         """
-        device = batch.features.device
-        generator = torch.Generator(device=device).manual_seed(noise_seed)
+        generator = torch.Generator(device=batch.features.device).manual_seed(noise_seed)
+        found = self.advance(batch, self.plan(step, share), generator)
+        if batch.features.device.type == "cpu":  # elsewhere looking would wait for the device: see the training loop
+            self.check_finite()
+        return found
+
+    def plan(self, step: int, share: float | None = None) -> Plan:
+        """The plan of step `step`; share as in `__call__`."""
+        p = self.params
+        share = step / p.steps if share is None else share
+        schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, share)
+        return Plan(
+            generator_lr=p.generator_lr * schedule,
+            lr=p.lr * schedule,
+            mismatch=mismatch,
+            fresh=1 - min(p.ema_decay, (1 + step) / (10 + step)),
+            penalised=p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
+            mismatched=mismatch > 0,
+        )
+
+    def advance(self, batch: Batch, plan: Plan, generator: torch.Generator) -> tuple[Losses, FamilyStatistics | None]:
+        """One step as planned; with fixed shapes it never waits for the device. generator: seeds every draw."""
         noise = RowNoise(generator, batch.batch_size, batch.places)
-        share = step / self.params.steps if share is None else share
-        schedule = learning_rate_factor(self.params, step, share)
-        self.adam_g.param_groups[0]["lr"] = self.params.generator_lr * schedule
-        self.adam_d.param_groups[0]["lr"] = self.params.lr * schedule
+        self.adam_g.param_groups[0]["lr"], self.adam_d.param_groups[0]["lr"] = plan.generator_lr, plan.lr
         losses, statistics = {}, None
         raw, fake, other_fake = self._generate(batch, noise)
         real_logits = None
         if self.params.adversarial_weight > 0:
-            loss, statistics, real_logits, terms = self._discriminator_loss(
-                batch, fake, other_fake, step, mismatch_weight(self.params, share), noise
-            )
+            loss, statistics, real_logits, terms = self._discriminator_loss(batch, fake, other_fake, plan, noise)
             losses |= terms
             losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
         loss, terms = self._generator_loss(batch, raw, fake, other_fake, real_logits)
         losses |= terms
         losses["generator_gradient_norm"] = self._update(self.flat_g, self.adam_g, loss)
-        decay = min(self.params.ema_decay, (1 + step) / (10 + step))
-        self.own_average.lerp_(self.flat_g.own_values, 1 - decay)
+        self.own_average.lerp_(self.flat_g.own_values, plan.fresh)
         return losses, statistics
 
     def averaged_generator(self) -> Generator | None:
@@ -115,6 +146,14 @@ class TrainingStep:
         out = deepcopy(self.generator).cpu().requires_grad_(False)
         nn.utils.vector_to_parameters(weights, out.parameters())
         return out
+
+    def check_finite(self) -> None:
+        """Raises NonFiniteError when the last updates were skipped, too many of them."""
+        if self.non_finite > self.NON_FINITE_LIMIT:
+            raise NonFiniteError(
+                f"{int(self.non_finite)} updates in a row had a gradient that is not finite; 'train.lr' or "
+                f"'train.penalty_weight' does not suit this data. The last checkpoint is intact."
+            )
 
     # -- the two turns --------------------------------------------------------------------------
     def _generate(self, batch: Batch, noise: RowNoise) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -131,42 +170,73 @@ class TrainingStep:
         return drawn.raw.float(), drawn.features.float(), other
 
     def _discriminator_loss(
-        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, step: int, mismatch: float, noise: RowNoise
+        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, plan: Plan, noise: RowNoise
     ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
         p, rows = self.params, len(batch.features)
         inputs, roles = [batch.features, fake.detach()], [batch.role, batch.role]
         index = batch.mismatch_index
-        if mismatch > 0 and len(index):
+        if plan.mismatched and len(index):
             x = mismatched_source(batch.features, batch.donor, batch.role, self.generator.token_of_feature)
-            inputs.append(x[index])
-            roles.append(batch.role[index])
+            a_row = index.clamp(max=rows - 1)  # a padded index names no row in places, see Batch.padded
+            inputs.append(x[a_row])
+            roles.append(batch.role[a_row])
         with self._autocast(batch.features.device):
             logits = self.discriminator(torch.cat(inputs), torch.cat(roles)).float()
             cross = self._cross_logits(batch, fake, other_fake, logits[rows : 2 * rows], detach=True)
         mismatched = has_source = None
         if len(inputs) == 3:
-            mismatched = logits.new_zeros(rows).index_put((index,), logits[2 * rows :])
-            has_source = torch.zeros(rows, dtype=torch.bool, device=logits.device).index_fill(0, index, True)
-        loss, statistics = discriminator_losses(
-            logits[:rows],
-            logits[rows : 2 * rows],
-            batch.family,
-            mismatched=mismatched,
-            has_source=has_source,
-            cross=cross,
-            kind=p.loss,
-            adversarial_weight=p.adversarial_weight,
-            mismatch_weight=mismatch * batch.relative.sources if mismatched is not None else 0.0,
-            communication_weight=p.communication_weight if cross is not None else 0.0,
-            n_families=len(FAMILIES),
-        )
+            mismatched = logits.new_zeros(rows + 1).index_put((index,), logits[2 * rows :])[:rows]
+            has_source = torch.zeros(rows + 1, dtype=torch.bool, device=logits.device).index_fill(0, index, True)
+            has_source = has_source[:rows]
+        loss, statistics = self._logit_losses(batch, logits[: 2 * rows], mismatched, has_source, cross, plan.mismatch)
         terms = {"discriminator_loss": loss.detach()}
-        if p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0:
+        if plan.penalised:
             squares = self._penalty(batch, fake.detach(), noise)
             real_square, fake_square = squares.view(2, rows).mean(1)
             loss = loss + 0.5 * p.penalty_weight * p.penalty_interval * (real_square + fake_square)
             terms |= {"r1": real_square.detach(), "r2": fake_square.detach()}
         return loss, statistics, logits[:rows].detach(), terms
+
+    def _logit_losses(
+        self,
+        batch: Batch,
+        logits: Tensor,
+        mismatched: Tensor | None,
+        has_source: Tensor | None,
+        cross: tuple[Tensor, ...] | None,
+        mismatch: float | Tensor,
+    ) -> tuple[Tensor, FamilyStatistics]:
+        p, (real, fake) = self.params, logits.chunk(2)
+        kind, families = p.loss, len(FAMILIES)
+        here = mismatched is not None
+        apart = here and isinstance(mismatch, Tensor)  # a weight on the device: kernels take theirs from the host
+        loss, statistics = discriminator_losses(
+            real,
+            fake,
+            batch.family,
+            mismatched=mismatched,
+            has_source=has_source,
+            cross=cross,
+            kind=kind,
+            adversarial_weight=p.adversarial_weight,
+            mismatch_weight=mismatch * batch.relative.sources if here and not apart else 0.0,
+            communication_weight=p.communication_weight if cross is not None else 0.0,
+            n_families=families,
+        )
+        if apart:
+            term, _ = discriminator_losses(
+                real,
+                fake,
+                batch.family,
+                mismatched=mismatched,
+                has_source=has_source,
+                kind=kind,
+                adversarial_weight=0.0,
+                mismatch_weight=1.0,
+                n_families=families,
+            )
+            loss = loss + mismatch * batch.relative.sources * term
+        return loss, statistics
 
     def _penalty(self, batch: Batch, fake: Tensor, noise: RowNoise) -> Tensor:
         features, role = torch.cat([batch.features, fake]), batch.role.repeat(2, 1)
@@ -243,15 +313,9 @@ class TrainingStep:
             loss.backward(inputs=flat.parameters)
         norm = self.sharing.reduce(flat)
         flat.clip(norm, self.params.clip_norm)
-        if not torch.isfinite(norm):
-            self.non_finite += 1
-            if self.non_finite > self.NON_FINITE_LIMIT:
-                raise NonFiniteError(
-                    f"{self.non_finite} updates in a row had a gradient that is not finite; 'train.lr' or "
-                    f"'train.penalty_weight' does not suit this data. The last checkpoint is intact."
-                )
-            return norm.detach()
-        self.non_finite = 0
+        bad = 1.0 - torch.isfinite(norm).float()
+        self.non_finite.add_(bad).mul_(bad)
+        adam.found_inf = bad  # as GradScaler tells it: the fused update leaves everything as it was
         adam.step()
         self.sharing.spread(flat)
         return norm.detach()

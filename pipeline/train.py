@@ -27,6 +27,7 @@ from pipeline.checkpoint import Checkpoints, run_key
 from pipeline.clock import Clock
 from pipeline.devices import choose_device
 from pipeline.files import check_sha256, write_json
+from pipeline.graphs import GraphedStep
 from pipeline.model_files import save_network
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import Params, merge_params, to_dict
@@ -46,6 +47,7 @@ CODE = (
     "batches",
     "clock",
     "flat",
+    "graphs",
     "losses",
     "networks",
     "noise",
@@ -113,6 +115,8 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         {"curves": where.plots / "train", "progress": where.models / "progress"},
     )
     resumed = checkpoints.restore(state, put_back=world.is_first)
+    graphed = params.train.cuda_graph and device.type == "cuda" and world.processes == 1
+    advance = GraphedStep(state) if graphed else state
     first_step = done = resumed.step
     train = params.train
     clock = Clock(train.steps, train.time_limit_s, started)
@@ -131,11 +135,12 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             batch, signal_number = _agree(world, batch, stop)
             if signal_number:
                 _stop(checkpoints, step, state, log, world, signal_number)
-            losses, statistics = state(batch.to(device), step, noise_seed(seed, step), clock.share(step))
+            losses, statistics = advance(batch.to(device), step, noise_seed(seed, step), clock.share(step))
             done = step + 1
             last = clock.is_over(done)
             log.collect(losses)
             if done % train.log_interval == 0 or last:
+                state.check_finite()
                 shown = log.write(done, statistics, FAMILIES)
                 progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
             if done % train.sample_interval == 0 or last:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.task_sampling import SOURCE, TARGET
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.batches import Batch, Counts
 from pipeline.losses import exact_penalty
 from pipeline.networks import Discriminator, Generator
@@ -35,6 +35,7 @@ def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
         mismatch_index=torch.arange(rows),
         places=torch.arange(rows),
         batch_size=rows,
+        room=(int((role != HIDDEN).sum()) + rows, int((role != HIDDEN).sum(1).max()) + 1),
         counts=Counts(),
     )
 

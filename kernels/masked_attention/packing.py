@@ -47,7 +47,7 @@ class Packing:
         place = torch.zeros(places + self.padded, dtype=torch.int64, device=self.index.device)
         visible = torch.zeros_like(place, dtype=torch.bool)
         place[self.index] = torch.arange(self.total, device=place.device)
-        visible[self.index] = True
+        visible.index_fill_(0, self.index, True)
         return place[:places], visible[:places]
 
 
@@ -68,12 +68,9 @@ def make_packing(visible: Tensor, max_length: int | None = None, capacity: int |
     batch, tokens = visible.shape
     lengths = visible.sum(1)
     flat = visible.reshape(-1)
-    if capacity is None:
-        index = flat.nonzero()[:, 0]
-    else:
-        if capacity < 0:
-            raise ValueError(f"'capacity' must be at least 0. Got {capacity}.")
-        index = torch.nonzero_static(flat, size=capacity, fill_value=batch * tokens)[:, 0]
+    if capacity is not None and capacity < 0:
+        raise ValueError(f"'capacity' must be at least 0. Got {capacity}.")
+    index = flat.nonzero()[:, 0] if capacity is None else _fixed_index(flat, capacity)
     full = capacity is None and index.shape[0] == batch * tokens
     if max_length is None:
         max_length = tokens if full else (int(lengths.max()) if batch else 0)
@@ -82,6 +79,13 @@ def make_packing(visible: Tensor, max_length: int | None = None, capacity: int |
     cu_seqlens = torch.zeros(batch + 1, dtype=torch.int32, device=visible.device)
     torch.cumsum(lengths, 0, dtype=torch.int32, out=cu_seqlens[1:])
     return Packing(cu_seqlens, index, lengths, max_length, batch, tokens, full, capacity is not None)
+
+
+def _fixed_index(flat: Tensor, capacity: int) -> Tensor:
+    """(capacity,) int64 places of the true entries of `flat`, then its length; nothing waits for the device."""
+    place = torch.where(flat, flat.cumsum(0) - 1, capacity).clamp_(max=capacity)  # the last slot takes the rest
+    index = torch.full((capacity + 1,), flat.shape[0], dtype=torch.int64, device=flat.device)
+    return index.scatter_(0, place, torch.arange(flat.shape[0], device=flat.device))[:capacity]
 
 
 def pack(x: Tensor, packing: Packing) -> Tensor:
