@@ -169,7 +169,7 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
     table = lambda name: str(day.work / f"{name}.csv")  # noqa: E731
     workers = ["-n", "8"] if importlib.util.find_spec("xdist") and not proof else []
     mark = [] if proof else ["-m", "gpu"]
-    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / "kernels").glob("test_*_gpu.py"))
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*_gpu.py"))
     files = ["tests/kernels/test_packing.py"] if proof else files
     tests = module("pytest", *files, *mark, *workers, "-o", "filterwarnings=default", "--durations=5")
     memcheck = module("benchmarks.attention_memcheck")

@@ -65,9 +65,10 @@ class ImageClassifier:
         """(features (N, D) float64, predicted codes (N, A) int64) in one pass."""
         features, codes = [], []
         for start in range(0, len(images), batch_size):
-            f, logits = self.network(_scaled(images[start : start + batch_size], self.schema.pixel_range))
-            features.append(f.double().numpy())
-            codes.append(torch.stack([part.argmax(1) for part in logits], 1).numpy())
+            part = _scaled(images[start : start + batch_size], self.schema.pixel_range)
+            f, logits = self.network(part.to(next(self.network.parameters()).device))
+            features.append(f.double().cpu().numpy())
+            codes.append(torch.stack([one.argmax(1) for one in logits], 1).cpu().numpy())
         return np.concatenate(features), np.concatenate(codes)
 
 
@@ -78,6 +79,7 @@ def train_classifier(
     epochs: int = 60,
     seed: int = 0,
     batch_size: int = 64,
+    device: torch.device | str = "cpu",
     progress: Callable[[int], object] = lambda epochs: None,
 ) -> ImageClassifier:
     """A classifier trained on (N, C) training rows with random shifts of up to a fourteenth of the image.
@@ -94,11 +96,11 @@ def train_classifier(
     rows = whole_images(schema, rows)
     if len(rows) < 2:
         raise ValueError(f"'rows' must hold at least 2 rows without a missing pixel. Got {len(rows)}.")
-    x = _scaled(schema.images(rows), schema.pixel_range)
-    y = torch.from_numpy(token_codes(schema, rows))
+    x = _scaled(schema.images(rows), schema.pixel_range).to(device)
+    y = torch.from_numpy(token_codes(schema, rows)).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ClassifierNetwork(schema.image[2], max(schema.image[:2]), classes)
+        network = ClassifierNetwork(schema.image[2], max(schema.image[:2]), classes).to(device)
         optimiser = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
         for epoch in range(epochs):
             for group in optimiser.param_groups:

@@ -151,7 +151,12 @@ def _reader(data: Data, params: Params, bar: tqdm) -> ImageReader | None:
         return PrincipalComponents(schema, np.asarray(data.train), params.seed)
     bar.set_postfix_str("classifier", refresh=False)
     return train_classifier(
-        schema, np.asarray(data.train), epochs=params.evaluate.classifier_epochs, seed=params.seed, progress=bar.update
+        schema,
+        np.asarray(data.train),
+        epochs=params.evaluate.classifier_epochs,
+        seed=params.seed,
+        device=choose_device(params.sample.device, "sample.device"),
+        progress=bar.update,
     )
 
 

@@ -50,9 +50,14 @@ def approximate_penalty(
 
 
 def likelihood_terms(
-    raw: Tensor, features: Tensor, role: Tensor, groups: tuple[Group, ...], least_source_share: float
+    raw: Tensor,
+    features: Tensor,
+    role: Tensor,
+    groups: tuple[Group, ...],
+    least_source_share: float,
+    error: str = "absolute",
 ) -> tuple[Tensor, Tensor]:
-    """(discrete, continuous): cross-entropy in nats and absolute error, each a mean over its target tokens.
+    """(discrete, continuous): cross-entropy in nats and absolute or squared error, each a mean over its target tokens.
 
     Discrete are the categories and the bins of binned numbers, whose cross-entropy is the likelihood of the bin.
     Rows whose share of source tokens is below `least_source_share` do not count; without a counted token a term
@@ -69,14 +74,15 @@ def likelihood_terms(
         true = torch.where(is_target[..., None], true, true.new_zeros(()))  # whatever stands in a missing cell
         if group.binned:
             bins = true.sum(-1).long().clamp(max=group.width - 1)
-            error = -out.log_softmax(-1).gather(-1, bins[..., None])[..., 0]
-            discrete = discrete + torch.stack([(error * weight).sum(), weight.sum()])
+            surprise = -out.log_softmax(-1).gather(-1, bins[..., None])[..., 0]
+            discrete = discrete + torch.stack([(surprise * weight).sum(), weight.sum()])
         elif group.modality == "categorical":
-            error = -(out.log_softmax(-1) * true).sum(-1)
-            discrete = discrete + torch.stack([(error * weight).sum(), weight.sum()])
+            surprise = -(out.log_softmax(-1) * true).sum(-1)
+            discrete = discrete + torch.stack([(surprise * weight).sum(), weight.sum()])
         else:
-            error = functional.l1_loss(out, true, reduction="none").mean(-1)
-            continuous = continuous + torch.stack([(error * weight).sum(), weight.sum()])
+            distance = functional.l1_loss if error == "absolute" else functional.mse_loss
+            away = distance(out, true, reduction="none").mean(-1)
+            continuous = continuous + torch.stack([(away * weight).sum(), weight.sum()])
     return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
 
 

@@ -27,6 +27,7 @@ from pipeline.params import NetworkParams
 from pipeline.schema import Group, Schema
 from pipeline.sums import cumulative
 
+POSITION_SCALE = 0.5  # standard deviation of the positions at the start
 Noise = torch.Generator | RowNoise | None
 
 
@@ -86,7 +87,11 @@ class TokenTransformer(nn.Module):
         self.fixed_shapes: FixedShapes | None = None
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
-        self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * 0.5)
+        self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * POSITION_SCALE)
+        if params.position == "grid":
+            on_grid = [i for i, t in enumerate(schema.tokens) if t.modality == "patch"]
+            places = torch.tensor([schema.tokens[i].position for i in on_grid])
+            self.position.data[on_grid] = POSITION_SCALE * 2**0.5 * _waves(places, width)
         self.role = nn.Parameter(torch.randn(3, width) * 0.5)
         self.cls = nn.Parameter(torch.zeros(width))
         self.blocks = nn.ModuleList(
@@ -286,6 +291,18 @@ def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:
     the share `place` that lies below; pipeline.schema.encode_bins is its inverse for a hard choice."""
     above = cumulative(choice.flip(-1)).flip(-1) - choice
     return above + choice * place
+
+
+def _waves(places: Tensor, width: int) -> Tensor:
+    """(N, width) sines and cosines of rows and of columns, wave lengths of 4 steps to 4 times the grid. places: (N, 2).
+
+    A quarter turn of the slowest wave spans the grid; neighbours are alike from the start, which random positions learn.
+    """
+    pairs = -(-width // 4)
+    longest = 4.0 * max(2, int(places.max()) + 1)
+    length = 4.0 * (longest / 4.0) ** torch.linspace(0, 1, pairs)
+    angle = 2 * math.pi * places[..., None] / length  # (N, 2, pairs)
+    return torch.cat([angle.sin(), angle.cos()], -1).flatten(1)[:, :width]
 
 
 def _log_mass(schema: Schema) -> Tensor | None:

@@ -151,6 +151,9 @@ class NetworkParams:
 
     width: int = ranged(48, 8, 4096, "model width; a multiple of heads")
     depth: int = ranged(2, 1, 64, "blocks")
+    position: str = chosen(
+        "random", ("random", "grid"), "first value of the learned positions of patches: random, waves on their grid"
+    )
     heads: int = ranged(2, 1, 64, "attention heads; width/heads is the head dimension")
     mlp_ratio: float = ranged(2.0, 0.5, 8.0, "hidden width of the MLP / width")
     order: str = chosen(
@@ -189,8 +192,11 @@ class TrainParams:
     mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
     mismatch_final_weight: float = ranged(0.01, 0.0, 1e3, "weight that it falls to, linearly")
     mismatch_decay_end: float = ranged(0.3, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
-    likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, absolute error")
-    continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of absolute error on continuous targets in it")
+    likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, continuous error")
+    continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of the error of continuous targets in it")
+    continuous_error: str = chosen(
+        "absolute", ("absolute", "squared"), "that error: its optimum is the conditional median or mean"
+    )
     ranked_weight: float = ranged(0.0, 0.0, 1e3, "weight of the ranked probability score of bins and categories in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")

@@ -319,7 +319,7 @@ def _curve_groups(names: list[str]) -> dict[str, dict[str, str]]:
         for ending, group in endings.items():
             if name.endswith(ending):
                 title, short = group, name.removesuffix(ending).replace("_", " ")
-        if name in ("cross_entropy", "absolute_error"):
+        if name in ("cross_entropy", "absolute_error", "squared_error"):
             title = "Likelihood terms"
         elif name in ("r1", "r2"):
             title, short = "Gradient penalties", name.upper()

@@ -277,22 +277,23 @@ class TrainingStep:
                 categorical, score = categorical * batch.relative.discrete, score * batch.relative.discrete
                 continuous = continuous * batch.relative.continuous
             loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
-            terms |= {"cross_entropy": categorical.detach(), "absolute_error": continuous.detach()}
+            terms |= {"cross_entropy": categorical.detach(), f"{p.continuous_error}_error": continuous.detach()}
             if p.ranked_weight > 0:
                 loss = loss + p.likelihood_weight * p.ranked_weight * score
                 terms["ranked_score"] = score.detach()
         return loss, terms
 
     def _likelihood(self, batch: Batch, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """() means over the targets that count: nats of choices, absolute error of others, ranked score of choices."""
+        """() means over the targets that count: nats of choices, error of others, ranked score of choices."""
         share, groups = self.params.likelihood_source_share, self.generator.body.groups
+        error = self.params.continuous_error
         if self.params.ranked_weight == 0:
-            return *likelihood_terms(raw, batch.features, batch.role, groups, share), raw.new_zeros(())
+            return *likelihood_terms(raw, batch.features, batch.role, groups, share, error), raw.new_zeros(())
         enough = (batch.role == SOURCE).sum(1) >= share * batch.role.shape[1]
         counted = (batch.role == TARGET) & enough[:, None]
         nats, score = choice_terms(raw, batch.features, counted, self.kinds)
         others = tuple(g for g in groups if not g.discrete)
-        return nats, likelihood_terms(raw, batch.features, batch.role, others, share)[1], score
+        return nats, likelihood_terms(raw, batch.features, batch.role, others, share, error)[1], score
 
     def _cross_logits(
         self, batch: Batch, fake: Tensor, other_fake: Tensor | None, own: Tensor, *, detach: bool

@@ -78,7 +78,11 @@ def test_fixed_shapes_give_the_same_step_and_never_wait(tmp_path, changes, weigh
         assert found.keys() == losses.keys()
         for name, value in losses.items():
             torch.testing.assert_close(found[name], value, rtol=2e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
-    for name in ("flat_g", "flat_d", "flat_average"):  # Adam turns rounding of tiny gradients into steps: a few per cent
+    for name in (
+        "flat_g",
+        "flat_d",
+        "flat_average",
+    ):  # Adam turns rounding of tiny gradients into steps: a few per cent
         before, after, found = (getattr(s, name).values for s in (make_step(**changes), exact, fixed_state))
         assert (found - after).norm() <= 0.02 * (after - before).norm(), name
 
