@@ -115,8 +115,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         {"curves": where.plots / "train", "progress": where.models / "progress"},
     )
     resumed = checkpoints.restore(state, put_back=world.is_first)
-    graphed = params.train.cuda_graph and device.type == "cuda" and world.processes == 1
-    advance = GraphedStep(state) if graphed else state
+    advance = GraphedStep(state) if _graphs(params, device, world) else state
     first_step = done = resumed.step
     train = params.train
     clock = Clock(train.steps, train.time_limit_s, started)
@@ -155,6 +154,11 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         _save_metrics(params, where, (first_step, done), time.perf_counter() - started, log.last, world)
         checkpoints.clear()
     world.barrier()
+
+
+def _graphs(params: Params, device: torch.device, world: distributed.World) -> bool:
+    """Whether the step is replayed as CUDA graphs: on one GPU; ranked scores gather their targets, which waits."""
+    return params.train.cuda_graph and device.type == "cuda" and world.processes == 1 and not params.train.ranked_weight
 
 
 def _verify(where: Paths) -> None:
