@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from pipeline.gap_scores import Case
 from pipeline.params import TableParams
 from pipeline.table import infer_kind
 
@@ -46,26 +47,6 @@ UCI_TABLES = {
     "concrete": TABLES["concrete"],
     "energy": TABLES["energy"],
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """A table cut in two, with cells removed. train, test: the complete frames; *_mask: (N, C) bool, removed cells.
-
-    categorical: (C,) bool. label: position of the column that downstream scores predict.
-    """
-
-    train: pd.DataFrame
-    test: pd.DataFrame
-    train_mask: np.ndarray
-    test_mask: np.ndarray
-    categorical: np.ndarray
-    label: int
-
-    def seen(self, part: str) -> pd.DataFrame:
-        """The frame "train" or "test" with the removed cells missing; whole numbers become floats."""
-        frame, mask = getattr(self, part), getattr(self, f"{part}_mask")
-        return frame.mask(mask)
 
 
 def read(name: str, *, uci: bool = False) -> tuple[pd.DataFrame, str]:

@@ -1,4 +1,4 @@
-"""The command `biglearn`: fit, sample, complete, impute, evaluate, simulate, report, compare, doctor, demo.
+"""The command `biglearn`: fit, init, sample, complete, impute, evaluate, simulate, report, compare, doctor, demo.
 
     biglearn fit faces/ -o model && biglearn complete model photo.png --given upper --draws 8 -o draws.png
 
@@ -121,6 +121,27 @@ def fit(
 
 @app.command(
     epilog=_examples(
+        "biglearn init adult.csv && dvc repro      # this repository's stages on your table\n"
+        "biglearn init photos/ --set prepare.image_size_px=32\n"
+        "git checkout params.yaml                  # the digits again"
+    )
+)
+def init(
+    data: Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")],
+    settings: Settings = None,
+    project: Root = None,
+) -> None:
+    """Set params.yaml for your own data, so that `dvc repro` runs on it. Shows what it changes."""
+    from pipeline.paths import default_root
+    from pipeline.project import configure
+
+    for name, (before, after) in configure(project or default_root(), data, settings or []).items():
+        print(f"{name}: {before} → {after}")
+    print("init: params.yaml is set; `dvc repro` runs the stages")
+
+
+@app.command(
+    epilog=_examples(
         "biglearn sample model 64 -o samples.png\n"
         "biglearn sample model 10 --with label=7 -o sevens/\n"
         "biglearn sample table-model 1000 -o synthetic.csv --seed 3"
@@ -237,19 +258,23 @@ def impute(
         "biglearn evaluate model\n"
         "biglearn evaluate model --data other-photos/ --set evaluate.draws=5\n"
         "biglearn evaluate table-model --data held-out.csv\n"
+        "biglearn evaluate adult.csv                # fits on 70 % of the rows, fills hidden cells of the others\n"
         "biglearn evaluate .                        # the model of this repository"
     )
 )
 def evaluate(
-    project: Annotated[Path, typer.Argument(help="Folder that `fit` wrote.")] = Path("."),
+    project: Annotated[Path, typer.Argument(help="Folder that `fit` wrote, or a table to try it on.")] = Path("."),
     data: Annotated[Path | None, typer.Option(help="Held-out rows from this file; default: the project's own.")] = None,
     settings: Settings = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the trial on a table.")] = 0,
 ) -> None:
-    """Measure a model beside simple baselines. Joint samples, completions, any-part tasks."""
-
+    """Measure a model beside simple baselines. Joint samples, completions, any-part tasks; of a table, filled gaps."""
     from pipeline import evaluate as stage
     from pipeline.project import measured_project
 
+    if project.is_file():
+        _try_table(project, settings or [], seed)
+        return
     with measured_project(project, data, settings or []) as (params, where):
         stage.run(params, where)
         print((where.metrics / "evaluate.json").read_text(encoding="utf8"), end="")
@@ -392,6 +417,20 @@ def _fit_table(data: Path, output: Path, settings: list[str], seed: int, force: 
     _check_new(output, force)
     _fitted(read_frame(data), seed, settings).save(output)
     print(f"fit: model in {output}")
+
+
+def _try_table(data: Path, settings: list[str], seed: int) -> None:
+    import json
+
+    from pipeline.data_files import read_frame
+    from pipeline.imputer import BigLearnImputer
+    from pipeline.project import source_name
+    from pipeline.trial import trial
+
+    if source_name(data) != "table":
+        raise ValueError(f"evaluate takes a model's folder, or a table in .csv, .tsv or .parquet. Got {data}.")
+    scores = trial(read_frame(data), BigLearnImputer(random_state=seed, **_keywords(settings)), seed)
+    print(json.dumps(scores, indent=2))
 
 
 def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:

@@ -26,51 +26,28 @@ import numba
 import numpy as np
 import pandas as pd
 import torch
+from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm import tqdm
 
+from pipeline.datasets.table import MAX_EPOCHS, RECOMMENDED, most_steps
 from pipeline.files import write_json
 from pipeline.fitting import fit_generator
 from pipeline.params import Params, merge_params, to_dict
 from pipeline.sampler import Sampler
 from pipeline.table import TableCodec, column_names, fit_codec, mark_missing
 
-RECIPE = {
-    "network": {"width": 64, "depth": 2, "heads": 4, "mlp_ratio": 2.0, "order": "one_by_one", "noise_width": 1},
-    "tasks": {
-        "weights": {"column_missing": 0.5, "beta_random": 0.5},
-        "source_beta": [1.0, 1.0],
-        "target_beta": [1000.0, 0.001],  # every known cell that is not a source is a target
-        "train_rows": 65536,
-    },
-    "train": {
-        "adversarial_weight": 0.0,
-        "ranked_weight": 5.0,
-        "minibatch_group": 1,
-        "batch_size": 256,
-        "generator_lr": 3e-3,
-        "beta1": 0.9,
-        "weight_decay": 0.01,
-        "clip_norm": 1.0,
-        "warmup_steps": 50,
-        "decay_start": 0.3,
-        "ema_decay": 0.99,
-    },
-    "sample": {"batch_size": 1024},
-}
-"""Parameters of a table where they differ from the defaults; the same for every table."""
-
-
-FEWEST_STEPS = 300
+RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
+"""The parameters of tables as a mapping of groups."""
 
 
 class BigLearnImputer(TransformerMixin, BaseEstimator):
     """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
 
-    steps, max_epochs: training ends after so many steps, or passes over the rows if that is sooner (FEWEST_STEPS at
-    least). width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
+    steps, max_epochs: training ends after so many steps, or passes over the rows if that is sooner (300 at
+    least), or when held-out rows no longer gain. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
     bins: of a number, about. max_categories: the commonest of a column are modelled.
     kinds: column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong.
     missing: texts that mean a missing cell; None: the usual ones ("", "?", "NA", …).
@@ -86,7 +63,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         self,
         *,
         steps: int = 1200,
-        max_epochs: int = 200,
+        max_epochs: int = MAX_EPOCHS,
         width: int = 64,
         depth: int = 2,
         batch_size: int = 256,
@@ -128,8 +105,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         frame = self._frame(X, reset=True)
         seed = self._seed()
         params = self._params()
-        passes = self.max_epochs * len(frame) // self.batch_size
-        params.train.steps = min(self.steps, max(FEWEST_STEPS, passes))
+        params.train.steps = most_steps(len(frame), self.steps, self.batch_size, self.max_epochs)
         table = params.prepare.table
         self.codec_ = fit_codec(frame, table)
         rows = self.codec_.rows(frame, table.missing)

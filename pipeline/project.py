@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 
 from pipeline.datasets import get_source
@@ -20,6 +21,7 @@ from pipeline.params import Params, ParamsError, load_params, merge_params, to_d
 from pipeline.paths import Paths
 from pipeline.stage import stage_lock
 
+RECIPE_GROUPS = ("dataset", "prepare", "tasks", "network", "train", "sample")
 SOURCE_OF_SUFFIX = {".npz": "npz", ".npy": "npz", ".txt": "text", ".csv": "table", ".tsv": "table", ".parquet": "table"}
 
 
@@ -69,6 +71,59 @@ def start_project(root: Path, dataset: str, data: Path, overrides: Sequence[str]
     params = _defaults([*fixed, *get_source(dataset).recommended, *overrides])
     write_text(where.params, OmegaConf.to_yaml(OmegaConf.create(to_dict(params))))
     return params
+
+
+def configure(root: Path, data: Path, overrides: Sequence[str] = ()) -> dict[str, tuple[object, object]]:
+    """Sets params.yaml of the project in `root` for the file or folder `data`; the changes, name → (before, after).
+
+    The groups that a recipe is made of become the defaults, then what suits the kind of data, then `overrides`;
+    comments and the other groups stay. Raises ValueError without a params.yaml or for data that no source reads,
+    ParamsError for bad overrides.
+    """
+    where, name = Paths(Path(root)), source_name(data)
+    if not where.params.is_file():
+        raise ValueError(f"{root} must be a folder with params.yaml. Got none.")
+    before, source = to_dict(load_params(where.params)), get_source(name)
+    fixed = [f"dataset.name={name}", f"dataset.path={_quoted(str(data))}"]
+    first = [*fixed, *source.recommended, *overrides]
+    suited = source.recommended_for(data, _defaults(first))
+    after = to_dict(_defaults([*fixed, *source.recommended, *suited, *overrides]))
+    changes = dict(_differences({g: before[g] for g in RECIPE_GROUPS}, {g: after[g] for g in RECIPE_GROUPS}))
+    text = where.params.read_text(encoding="utf8")
+    for key, (_, value) in changes.items():
+        text = with_value(text, key, value)
+    write_text(where.params, text)
+    return changes
+
+
+def _differences(before: dict, after: dict, prefix: str = "") -> Iterator[tuple[str, tuple[object, object]]]:
+    """(dotted name, (before, after)) of every value that differs; tables of the same names are compared inside."""
+    for name, new in after.items():
+        old = before[name]
+        if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
+            yield from _differences(old, new, f"{prefix}{name}.")
+        elif new != old:
+            yield prefix + name, (old, new)
+
+
+def with_value(text: str, name: str, value: object) -> str:
+    """YAML `text` with the value of the dotted `name` replaced, and comments and all else as they were.
+
+    Raises ValueError when the name is not in it.
+    """
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key in name.split("."):
+        pairs = {k.value: v for k, v in node.value} if isinstance(node, yaml.MappingNode) else {}
+        if key not in pairs:
+            raise ValueError(f"params.yaml must name {name}. Got no {key!r} in it.")
+        node = pairs[key]
+    new = yaml.safe_dump(value, default_flow_style=True, width=100_000, sort_keys=False, allow_unicode=True)
+    new = new.removesuffix("\n").removesuffix("\n...")
+    start, end = node.start_mark.index, node.end_mark.index
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style:  # its mark is where the next key begins
+        start, end = len(text[:start].rstrip()), len(text[:end].rstrip())
+        new = " " + new
+    return text[:start] + new + text[end:]
 
 
 def run_stages(params: Params, root: Path) -> Path:

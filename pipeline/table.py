@@ -94,9 +94,9 @@ class TableCodec:
         kind = self.schema.kinds[name].split(" ", 1)[0]
         origin = self.schema.origins.get(name, 0.0)
         if kind in ("category", "boolean"):
-            code = {word: i for i, word in enumerate(self.schema.categories[name])}
+            code = {w: i for i, w in enumerate(self.schema.categories[name])}
             place, distinct = _distinct(cells)
-            codes = np.array([code.get(_word(v), np.nan) for v in distinct] + [np.nan], np.float32)
+            codes = np.array([code.get(word(v), np.nan) for v in distinct] + [np.nan], np.float32)
             return codes[place]  # −1, a missing cell, reads the last
         if kind in ("date", "day"):
             return (_days(name, cells) - origin).astype(np.float32)
@@ -202,6 +202,11 @@ def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
     return np.sort(np.concatenate([*fine, edges[-1:], atoms]))
 
 
+def date_numbers(cells: pd.Series) -> pd.Series:
+    """Days since 1970 (UTC) of a column of dates, NaN where missing. Raises TableError naming a cell that is none."""
+    return pd.Series(_days(str(cells.name), cells), index=cells.index, name=cells.name)
+
+
 # -- columns -------------------------------------------------------------------------------------
 def _check_kinds(params: TableParams, names: list[str]) -> None:
     for column, kind in params.kinds.items():
@@ -213,7 +218,7 @@ def _check_kinds(params: TableParams, names: list[str]) -> None:
 
 
 def _category_token(name: str, cells: pd.Series, column: int, most: int) -> tuple[Token, list[str]]:
-    counts = cells.dropna().map(_word).astype(object).value_counts()
+    counts = cells.dropna().map(word).astype(object).value_counts()
     if len(counts) > most:
         warnings.warn(
             f"Column {name!r} has {len(counts)} categories; the {most} commonest are modelled, the others count as "
@@ -295,7 +300,7 @@ def _distinct(cells: pd.Series) -> tuple[np.ndarray, list]:
     return place, list(distinct)
 
 
-def _word(value: object) -> str:
+def word(value: object) -> str:
     """The text of a category; whole numbers read alike whether a table holds them as integers or as floats."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
@@ -304,13 +309,13 @@ def _word(value: object) -> str:
     return str(value)
 
 
-def _unword(word: str, dtype: str) -> object:
+def _unword(text: str, dtype: str) -> object:
     kind = pd.api.types.pandas_dtype(dtype) if dtype != "category" else None
     if dtype in ("bool", "boolean"):
-        return word == "True"
+        return text == "True"
     if kind is not None and pd.api.types.is_numeric_dtype(kind):
-        return float(word) if "." in word or "e" in word else int(word)
-    return word
+        return float(text) if "." in text or "e" in text else int(text)
+    return text
 
 
 def _text_dtype(dtype: str) -> str:

@@ -37,7 +37,8 @@ class Source:
 
     default_patch_size_px: used where prepare.patch_size_px is 0. reads_path: fetch copies dataset.path to data/raw.
     local(params): a file that must not be copied; fetch records its fingerprint; raises ParamsError when it is not
-    there. recommended: parameters that `biglearn fit` starts from.
+    there. recommended: parameters that `biglearn fit` and `biglearn init` start from. recommended_for(path, params):
+    more of them, that depend on the user's file.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     reads_path: bool = False
     local: Callable[[Params], Path] | None = None
     recommended: tuple[str, ...] = ()
+    recommended_for: Callable[[Path, Params], tuple[str, ...]] = lambda path, params: ()
 
     def patch_size_px(self, params: Params) -> int:
         """Edge of a patch: the parameter, or the source's own default where it is 0."""
