@@ -14,13 +14,14 @@ from pathlib import Path
 from flows.process import CHILD, stream
 
 _BUSY_WAIT_S = 2.0
-# DVC's advice to people at a terminal, after every stage
+# DVC's advice to people at a terminal, after every stage; what it says of outs that were never built
 _HINTS = (
     "To track the changes with git",
     "git add ",
     "To enable auto staging",
     "dvc config core.autostage",
     "Use `dvc push`",
+    "WARNING: No file hash info found for",
 )
 _BUSY = ("is busy", "Unable to acquire lock", "another process is running the stage")
 _IN_PROCESS = threading.Lock()  # DVC's Repo objects are not made for threads

@@ -61,7 +61,7 @@ def sweep(
     gate = load_params(root / "params.yaml").retrain
     for version in every:
         load_params(root / "params.yaml", overrides(version))
-    chosen = experiments.with_options(task_runner=task_runner(runner, address))
+    chosen = experiments.with_options(task_runner=task_runner(runner, address, jobs))
     rows, failures = chosen(root, every, jobs, f"evaluate.{gate.metric}", cost)
     if rows:
         on_front = pareto.front([r["cost"] for r in rows], [r["quality"] for r in rows], gate.direction)
@@ -95,7 +95,8 @@ def experiments(
             metrics = experiment_metrics(root, name)
             rows.append({"experiment": name, **version, "quality": metrics[quality], "cost": metrics[cost]})
         else:
-            failures.append(f"{label(version)}: {future.state.message}")
+            state = future.state  # without a message when a Dask worker took it along
+            failures.append(f"{label(version)}: {state.message or state.name}")
     return rows, failures
 
 
@@ -192,8 +193,11 @@ def write_results(root: Path, rows: list[dict[str, Any]], metric: str, direction
     create_image_artifact(data_uri(folder / "pareto.png"), key="pareto", description="Quality against compute")
 
 
-def task_runner(kind: str, address: str | None) -> TaskRunner:
-    """Where experiments run: threads of this process, or a Dask or Ray cluster at `address`."""
+def task_runner(kind: str, address: str | None, jobs: int) -> TaskRunner:
+    """Where experiments run: threads of this process, or the Dask or Ray cluster at `address`.
+
+    Without an address Dask starts `jobs` processes on this machine, Ray a cluster of its own; both end with the flow.
+    """
     if kind not in RUNNERS:
         raise ValueError(f"'runner' must be one of {', '.join(RUNNERS)}. Got {kind!r}.")
     if kind == "threads":
@@ -202,7 +206,9 @@ def task_runner(kind: str, address: str | None) -> TaskRunner:
         if kind == "dask":
             from prefect_dask import DaskTaskRunner
 
-            return DaskTaskRunner(address=address)
+            # a process a job, and no page that the whole network could open
+            local = {"n_workers": jobs, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
+            return DaskTaskRunner(address=address, cluster_kwargs=None if address else local)
         from prefect_ray import RayTaskRunner
 
         return RayTaskRunner(address=address)

@@ -51,9 +51,9 @@ def test_an_experiment_goes_back_to_the_workshop_where_it_was_cut_off(tmp_path):
 
 def test_runners_are_named():
     with pytest.raises(ValueError, match="'runner' must be one of threads, dask, ray. Got 'slurm'."):
-        task_runner("slurm", None)
+        task_runner("slurm", None, 1)
     with pytest.raises(ValueError, match="'runner' 'ray' needs the package prefect-ray: pip install prefect-ray"):
-        task_runner("ray", None)
+        task_runner("ray", None, 1)
 
 
 @settings(deadline=None)
