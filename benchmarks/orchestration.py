@@ -1,10 +1,13 @@
 """Seconds that the flow `reproduce` adds to `dvc repro`: a full run and one with nothing to do.
 
-    python -m benchmarks.orchestration [--rounds 3] [--nap 1.0]
+    python -m benchmarks.orchestration [--project nap] [--rounds 3] [--nap 1.0]
+    python -m benchmarks.orchestration --project real [--rounds 1] [-S train.steps=300]
 
-The project has this repository's stages and their needs, each a nap that writes its outs, so that what is measured is
-orchestration and not training. The flow starts its own temporary Prefect server. Rounds alternate between the sides;
-the best round counts. CPU seconds include the server's.
+nap: a project with this repository's stages and their needs, each a nap that writes its outs, so that what is measured
+is orchestration and not training. real: a clone of the last commit, its own stages with the overrides given; every full
+run starts without outs, dvc.lock and cache. The flow starts its own temporary Prefect server. Rounds alternate between
+the sides; the best round counts. CPU seconds include the server's. The flow runs stages beside one another where the
+graph allows, `dvc repro` one after the other.
 
 Prints one JSON object as its last line: `full_added_s`, `noop_added_s`, and `ratio`, flow over dvc for a full run.
 Appends the table to benchmarks/results/orchestration.csv.
@@ -16,10 +19,12 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +33,7 @@ from tqdm import tqdm
 
 from benchmarks import measure
 from flows.dvc_tasks import child_environment, stage_order
+from pipeline.params import load_params, to_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "orchestration.csv"
@@ -49,6 +55,20 @@ def nap_project(root: Path, nap_s: float, value: str) -> None:
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
 
 
+def real_project(root: Path, overrides: list[str]) -> None:
+    """A clone of this repository's last commit in `root`, its params.yaml with the overrides."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
+    params = load_params(root / "params.yaml", overrides)
+    (root / "params.yaml").write_text(yaml.safe_dump(to_dict(params)))
+
+
+def forget_results(root: Path) -> None:
+    """Removes what a full run leaves: outs, metrics, checkpoints, dvc.lock, DVC's cache and run cache."""
+    (root / "dvc.lock").unlink(missing_ok=True)
+    for folder in (root / "data", root / ".dvc" / "cache", root / ".dvc" / "tmp"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run_side(side: str, root: Path, environment: dict[str, str]) -> tuple[float, float]:
     """(wall seconds, CPU seconds) of one run in a process of its own, children included."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -57,25 +77,34 @@ def run_side(side: str, root: Path, environment: dict[str, str]) -> tuple[float,
     return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def rounds(n: int, nap_s: float) -> list[dict[str, object]]:
-    """One row a side, kind (full, no-op) and round: wall_s, cpu_s."""
+def rounds(n: int, root: Path, scratch: Path, make_stale: Callable[[str], None]) -> list[dict[str, object]]:
+    """One row a side, kind (full, no-op) and round: wall_s, cpu_s. `make_stale(label)` makes every stage stale."""
     rows = []
-    with tempfile.TemporaryDirectory() as scratch, tqdm(total=4 * (n + 1), unit="run") as bar:
-        environment = child_environment() | {"PREFECT_HOME": f"{scratch}/prefect", "PREFECT_LOGGING_LEVEL": "WARNING"}
-        environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"
-        root = Path(scratch) / "project"
-        root.mkdir()
-        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-            subprocess.run(command, cwd=root, check=True)
-        for number in range(n + 1):  # round 0 fills caches: Prefect makes its database, Python its byte code
+    environment = child_environment() | {"PREFECT_HOME": str(scratch / "prefect"), "PREFECT_LOGGING_LEVEL": "WARNING"}
+    environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"
+    with tqdm(total=4 * (n + 1), unit="run") as bar:
+        for number in range(n + 1):  # round 0 fills caches: Prefect makes its database, Python and Numba their code
             for side in SIDES:
-                nap_project(root, nap_s, f"{side}-{number}")
+                make_stale(f"{side}-{number}")
                 for kind in ("full", "noop"):
                     wall_s, cpu_s = run_side(side, root, environment)
                     if number:
                         rows.append({"side": side, "kind": kind, "round": number, "wall_s": wall_s, "cpu_s": cpu_s})
                     bar.update()
     return rows
+
+
+def measured(arguments: argparse.Namespace) -> list[dict[str, object]]:
+    """The rows of the project that the arguments name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "project"
+        if arguments.project == "real":
+            real_project(root, arguments.set_param)
+            return rounds(arguments.rounds, root, Path(scratch), lambda label: forget_results(root))
+        root.mkdir()
+        for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+            subprocess.run(command, cwd=root, check=True)
+        return rounds(arguments.rounds, root, Path(scratch), lambda label: nap_project(root, arguments.nap, label))
 
 
 def summary(rows: list[dict[str, object]]) -> dict[str, float]:
@@ -92,9 +121,9 @@ def summary(rows: list[dict[str, object]]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in out.items()}
 
 
-def save(rows: list[dict[str, object]]) -> None:
-    """Appends the rows, keyed by machine, versions, commit, date and load."""
-    key = measure.key() | {"dvc": version("dvc"), "prefect": version("prefect")}
+def save(rows: list[dict[str, object]], project: str) -> None:
+    """Appends the rows, keyed by machine, versions, commit, date, load and project."""
+    key = measure.key() | {"dvc": version("dvc"), "prefect": version("prefect"), "project": project}
     rounded = [{k: round(v, 2) if isinstance(v, float) else v for k, v in row.items()} for row in rows]
     measure.append(RESULTS, [key | row for row in rounded])
 
@@ -102,11 +131,13 @@ def save(rows: list[dict[str, object]]) -> None:
 def main() -> None:
     """Measures, saves, prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", choices=("nap", "real"), default="nap")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--nap", type=float, default=1.0, help="seconds a stage")
+    parser.add_argument("--nap", type=float, default=1.0, help="seconds a stage of the nap project")
+    parser.add_argument("-S", "--set-param", action="append", default=[], help="override of the real project")
     arguments = parser.parse_args()
-    rows = rounds(arguments.rounds, arguments.nap)
-    save(rows)
+    rows = measured(arguments)
+    save(rows, " ".join([arguments.project, *arguments.set_param]))
     print(json.dumps(summary(rows) | {"load": round(os.getloadavg()[0], 1)}))
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
 
-from flows.serve import report_server
-from tests.flows.projects import commit
+from flows.serve import MISSED_HEART_S, report_server
+from tests.flows.prefect_server import free_port
+from tests.flows.projects import commit, write_params
 from tests.imports import ROOT
 
 
@@ -71,17 +73,20 @@ def served_project(model_project: Path) -> Path:
     return model_project
 
 
+def start_server(root: Path, folder: Path, port: int) -> tuple[subprocess.Popen, Path]:
+    """`make serve` in the project `root`, its database in `folder`; and its log."""
+    environment = os.environ | {"PREFECT_HOME": str(folder / "prefect"), "PYTHONPATH": str(ROOT)}
+    log = folder / f"serve-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", "flows.serve", "--port", str(port)]
+    with open(log, "w") as stream:
+        return subprocess.Popen(command, cwd=root, env=environment, stdout=stream, stderr=subprocess.STDOUT), log
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_scheduled_run_fires_and_ctrl_c_ends_everything(served_project, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(ROOT)}
-    log = tmp_path / "serve.log"
-    command = [sys.executable, "-m", "flows.serve", "--port", str(port)]
-    with open(log, "w") as stream:
-        server = subprocess.Popen(command, cwd=served_project, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    port = free_port()
+    server, log = start_server(served_project, tmp_path, port)
     try:
         done = _wait_for_a_completed_run(server, f"http://127.0.0.1:{port}/api", log)
         assert done["auto_scheduled"] is True
@@ -121,3 +126,88 @@ def _wait_for_a_completed_run(server: subprocess.Popen, api: str, log: Path) -> 
             return runs[0]
         time.sleep(1)
     pytest.fail(f"no scheduled run completed: {log.read_text()[-3000:]}")
+
+
+class Scheduler:
+    """A server with its worker that a test kills and starts again; the model project trains for minutes."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.root, self.folder, self.port = root, folder, free_port()
+        self.api = f"http://127.0.0.1:{self.port}/api"
+        self.training = root / "data" / "checkpoints" / "started"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Returns when the worker is ready for runs."""
+        self.process, log = start_server(self.root, self.folder, self.port)
+        wait(lambda: "Prefect's pages: " in log.read_text(), 300, log.read_text)
+
+    def run(self) -> str:
+        """Id of a new run of `reproduce`."""
+        flows = {f["id"]: f["name"] for f in ask(f"{self.api}/flows/filter", {})}
+        found = [d for d in ask(f"{self.api}/deployments/filter", {}) if flows[d["flow_id"]] == "reproduce"]
+        return ask(f"{self.api}/deployments/{found[0]['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})["id"]
+
+    def states(self, *runs: str) -> list[str]:
+        """Types of the states of runs."""
+        found = ask(f"{self.api}/flow_runs/filter", {"flow_runs": {"id": {"any_": list(runs)}}})
+        return [{run["id"]: run["state_type"] for run in found}[one] for one in runs]
+
+    def wait_for_training(self) -> None:
+        """Returns when training has begun since the last call."""
+        wait(self.training.exists, 200)
+        self.training.unlink()
+
+    def parts(self) -> list[psutil.Process]:
+        """Server, worker, flows and what they run."""
+        return [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+
+    def kill_everything(self) -> None:
+        """kill -9, as a power cut would."""
+        for part in self.parts():
+            with contextlib.suppress(psutil.NoSuchProcess):  # some die with those killed before them
+                part.kill()
+        self.process.wait()
+
+
+def wait(condition: Callable[[], bool], limit_s: float, explain: Callable[[], str] = str) -> float:
+    """Seconds until the condition held."""
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < limit_s, explain()
+        time.sleep(0.1)
+    return time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_killed_run_does_not_stay_running(model_project, tmp_path):
+    """Seconds when the worker lives and sees it; two minutes when all is killed, even with a new server."""
+    root = model_project
+    for name in ("prefect.yaml", "prefect.toml"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "flows", root / "flows")
+    write_params(root, steps=60_000)
+    commit(root, "flows")
+    scheduler = Scheduler(root, tmp_path)
+    try:
+        scheduler.start()
+        first = scheduler.run()
+        scheduler.wait_for_training()
+        next(p for p in scheduler.parts() if "prefect.engine" in p.cmdline()).kill()
+        assert wait(lambda: scheduler.states(first) == ["CRASHED"], 60) < 30
+        second = scheduler.run()
+        scheduler.wait_for_training()
+        time.sleep(2)  # until its first heartbeat has reached the database
+        scheduler.kill_everything()
+        killed = time.monotonic()
+        scheduler.start()
+        assert scheduler.states(second) == ["RUNNING"]
+        wait(lambda: scheduler.states(second) == ["CRASHED"], 300)
+        print(f"Crashed {time.monotonic() - killed:.0f} s after the kill of server, worker and flow")
+        assert time.monotonic() - killed < MISSED_HEART_S + 90
+        write_params(root, steps=1)
+        third = scheduler.run()  # the dead run no longer holds the deployment's only place
+        wait(lambda: scheduler.states(third) == ["COMPLETED"], 200)
+    finally:
+        scheduler.kill_everything()
