@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from flows.process import CHILD, stream
+from flows.process import child_command, stream
 
 _BUSY_WAIT_S = 2.0
 # DVC's advice to people at a terminal, after every stage; what it says of outs that were never built
@@ -89,7 +89,7 @@ def stale_stages(root: Path, stages: Sequence[str]) -> set[str]:
 
 def run_dvc(root: Path, arguments: Sequence[str], log: Callable[[str], object], *, timeout_s: float) -> int:
     """Exit code of `dvc <arguments>` in `root`, started so that it dies with this process."""
-    command = [sys.executable, CHILD, "dvc", "--wait-for-lock", *arguments]
+    command = child_command("dvc", "--wait-for-lock", *arguments)
     return stream(command, root, log, timeout_s=timeout_s, environment=child_environment())
 
 

@@ -7,6 +7,7 @@ import re
 import selectors
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 PROGRESS_INTERVAL_S = 15.0  # of progress bars, which rewrite their line many times a second
 GRACE_S = 20.0  # from SIGTERM to SIGKILL: training saves a checkpoint
-CHILD = str(Path(__file__).with_name("child.py"))
+_CHILD = str(Path(__file__).with_name("child.py"))
 _POLL_S = 0.5
 _LINE_END = re.compile(rb"[\r\n]")
 _running: set[subprocess.Popen] = set()
@@ -24,6 +25,11 @@ _ending = threading.Event()
 
 class DeadlineExceeded(RuntimeError):
     """The command ran longer than it may, and was ended."""
+
+
+def child_command(*words: str) -> list[str]:
+    """`python -m <words>` as a command of this process's child, which the kernel ends when this process dies."""
+    return [sys.executable, _CHILD, str(os.getpid()), *words]
 
 
 def stream(

@@ -11,14 +11,14 @@ experiment's commit alive. data/promoted/generator is written atomically and alw
 from __future__ import annotations
 
 import json
-import tempfile
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
 from flows.workshop import git
-from pipeline.files import replaced_folder, write_json
+from pipeline.files import remove_leftovers, replaced_folder, write_json
 from pipeline.paths import Paths
 from pipeline.revisions import resolve
 
@@ -64,8 +64,7 @@ def promote(root: Path, revision: str, reason: str) -> Promoted:
         raise ValueError("'revision' must be a commit or an experiment. Got 'workspace', which can change.")
     current = promoted(root)
     if current is None or current.revision != revision:
-        with tempfile.TemporaryDirectory(dir=root / ".dvc" / "tmp") as trial:
-            _export(root, revision, Path(trial) / "generator")  # a model that does not load is not promoted
+        _try_model(root, revision)
         version = _version_of(root, revision)
         if not version:
             number = (
@@ -80,6 +79,7 @@ def promote(root: Path, revision: str, reason: str) -> Promoted:
 def export(root: Path, model: Promoted) -> Promoted:
     """Writes data/promoted/generator and promoted.json where they are not this model's yet; returns `model`."""
     folder = Paths(root).promoted
+    remove_leftovers(Paths(root).data)
     record = folder / "promoted.json"
     if record.is_file() and json.loads(record.read_text(encoding="utf8"))["revision"] == model.revision:
         return model
@@ -92,6 +92,16 @@ def export(root: Path, model: Promoted) -> Promoted:
 def metrics_of(root: Path, revision: str) -> dict[str, float]:
     """evaluate.json as committed in `revision`."""
     return json.loads(git(root, "show", f"{revision}:data/metrics/evaluate.json"))
+
+
+def _try_model(root: Path, revision: str) -> None:
+    """Raises ValueError when the revision's model does not load."""
+    trial = root / ".dvc" / "tmp" / "promotion"
+    shutil.rmtree(trial, ignore_errors=True)  # of a run that was killed here
+    try:
+        _export(root, revision, trial / "generator")
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
 
 
 def _version_of(root: Path, revision: str) -> str:

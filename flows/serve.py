@@ -25,7 +25,7 @@ from typing import Annotated
 import typer
 
 from flows.dvc_tasks import child_environment
-from flows.process import CHILD, end_group
+from flows.process import child_command, end_group
 from flows.show import REPORT_URL
 from flows.temporary_server import wait_until_healthy
 from pipeline.paths import Paths, default_root
@@ -115,9 +115,8 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 @contextmanager
 def _prefect(root: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen]:
     """A prefect command in its own process group, ended with the context and, at the latest, with this process."""
-    command = [sys.executable, CHILD, "prefect", *arguments]
     environment = environment | {"PYTHONPATH": child_environment()["PYTHONPATH"]}
-    child = subprocess.Popen(command, cwd=root, env=environment, start_new_session=True)
+    child = subprocess.Popen(child_command("prefect", *arguments), cwd=root, env=environment, start_new_session=True)
     try:
         yield child
     finally:

@@ -15,7 +15,7 @@ import time
 import urllib.request
 from contextlib import AbstractContextManager, ExitStack
 
-from flows.process import CHILD, end_group
+from flows.process import child_command, end_group
 
 HOST = "127.0.0.1"
 
@@ -34,7 +34,7 @@ def use_prefect_server() -> str:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, CHILD, "flows.temporary_server", str(port)]
+    command = child_command("flows.temporary_server", str(port))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
     atexit.register(end_group, child)

@@ -33,7 +33,8 @@ def workshop(root: Path, name: str, log: Callable[[str], object], *, built: str 
     """The folder of the workshop `name`, at the project's current commit, its outs checked out from the cache.
 
     built: commit of an experiment saved here; its dvc.lock and metrics are put in place, so that DVC compares with
-    what was built then. Raises WorkshopBusy when another process holds the workshop.
+    what was built then; a commit that has been removed since counts as none. Raises WorkshopBusy when another process
+    holds the workshop.
     """
     folder = workshop_folder(root, name)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,9 +61,9 @@ def dvc(folder: Path, arguments: list[str], log: Callable[[str], object]) -> Non
         raise RuntimeError(f"dvc {' '.join(arguments)} ended with code {code}: {output.reason('dvc')}")
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str, stdin: str = "") -> str:
     """Output of a git command in `folder`. Raises RuntimeError with git's message."""
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, input=stdin)
     if done.returncode:
         raise RuntimeError(f"git {' '.join(arguments)} failed in {folder}: {done.stderr.strip()}")
     return done.stdout.strip()
@@ -97,7 +98,8 @@ def _prepare(root: Path, folder: Path, built: str | None) -> None:
     (folder / ".git" / "index.lock").unlink(missing_ok=True)  # ours alone: the workshop's lock is held
     git(folder, "checkout", "--quiet", "--force", "--detach", commit)
     git(folder, "clean", "--quiet", "--force", "-d")
-    kept = git(folder, "ls-tree", "-r", "--name-only", built, *BUILT_FILES).splitlines() if built else []
+    is_there = built and git(folder, "cat-file", "--batch-check=%(objecttype)", stdin=f"{built}\n") == "commit"
+    kept = git(folder, "ls-tree", "-r", "--name-only", built, *BUILT_FILES).splitlines() if is_there else []
     if kept:
         git(folder, "checkout", "--quiet", built, "--", *kept)
         git(folder, "reset", "--quiet")

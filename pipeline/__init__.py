@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from pipeline import parent as _parent  # noqa: F401  it notes at once who started this process
+
 _HOME = {
     "BigLearnEM": "pipeline.biglearn_em",
     "BigLearnImputer": "pipeline.imputer",

@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from pipeline.stage import die_with_parent
+from pipeline.parent import die_with_parent
 from pipeline.stopping import Stopped, stop_requests
 
 

@@ -6,10 +6,8 @@ A stage dies with the process that started it (Linux), and holds a lock on its o
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +16,11 @@ from datetime import UTC, datetime
 
 from pipeline.files import remove_leftovers, write_json
 from pipeline.params import Params, ParamsError, load_params
+from pipeline.parent import die_with_parent
 from pipeline.paths import Paths, paths
 from pipeline.stopping import Stopped
 
 BAD_PARAMETERS, FAILED, INTERRUPTED = 2, 1, 130
-_PR_SET_PDEATHSIG = 1
 
 
 def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
@@ -56,12 +54,6 @@ def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
 def _end(message: str, code: int) -> None:
     print(message, file=sys.stderr, flush=True)
     sys.exit(code)
-
-
-def die_with_parent() -> None:
-    """Asks the kernel to send SIGTERM to this process when its parent dies; does nothing off Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

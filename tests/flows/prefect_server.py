@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.process import CHILD, end_group
+from flows.process import child_command, end_group
 from flows.temporary_server import wait_until_healthy
 from tests.imports import ROOT
 
@@ -35,7 +34,7 @@ def prefect_server(home: Path) -> Iterator[dict[str, str]]:
         "PYTHONPATH": str(ROOT),
         "PREFECT_LOGGING_LEVEL": "INFO",
     }
-    command = [sys.executable, CHILD, "flows.temporary_server", str(port)]
+    command = child_command("flows.temporary_server", str(port))
     server = subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         api = f"http://127.0.0.1:{port}/api"

@@ -31,7 +31,7 @@ shutil.copyfile("incoming/rows.txt", "data/raw/rows.txt")
 """
 TRAIN = """import json, pathlib, shutil, sys, time, yaml
 sys.path.insert(0, "stages")
-from pipeline.stage import die_with_parent
+from pipeline.parent import die_with_parent
 die_with_parent()
 train = yaml.safe_load(open("params.yaml"))["train"]
 started = pathlib.Path("data/checkpoints/started")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.process import DeadlineExceeded, ended_together, stream
+from flows.dvc_tasks import child_environment
+from flows.process import DeadlineExceeded, child_command, ended_together, stream
 
 PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', {!r}])"
 CHILD = "import os, pathlib, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
@@ -72,7 +74,7 @@ def test_a_dvc_child_dies_with_its_parent():
     """kill -9 of the process that started it: no cleanup of ours runs, the kernel ends it."""
     holder = (
         "import subprocess, sys, time\n"
-        "code = 'from pipeline.stage import die_with_parent; die_with_parent(); print(1, flush=True); import time; time.sleep(60)'\n"
+        "code = 'from pipeline.parent import die_with_parent; die_with_parent(); print(1, flush=True); import time; time.sleep(60)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "print(child.pid, flush=True)\n"
@@ -82,6 +84,13 @@ def test_a_dvc_child_dies_with_its_parent():
         pid = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
         assert is_gone(pid)
+
+
+def test_a_child_whose_parent_died_before_it_could_ask_ends_at_once():
+    command, environment = child_command("platform"), child_environment()
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    command[2] = "0"  # number of the process that started it: another than its parent's now
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == -signal.SIGTERM
 
 
 def test_an_interrupt_ends_what_other_threads_wait_for_and_starts_nothing_new(tmp_path):
