@@ -11,7 +11,9 @@ experiment's commit alive. data/promoted/generator is written atomically and alw
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -54,11 +56,12 @@ def promoted(root: Path) -> Promoted | None:
 def promote(root: Path, revision: str, reason: str) -> Promoted:
     """Registers and promotes the model of `revision`, then exports it. Promoting the promoted one changes nothing.
 
-    Raises ValueError when there is no such revision, or its model is missing from the cache or damaged: nothing is
-    promoted then.
+    Raises ValueError when there is no such revision, or its model is missing from the cache or damaged, RuntimeError
+    when git does not know the user: nothing is promoted then.
     """
     from gto import api
 
+    check_committer(root)
     revision = resolve(root, "revision", revision)
     if not revision:
         raise ValueError("'revision' must be a commit or an experiment. Got 'workspace', which can change.")
@@ -74,6 +77,13 @@ def promote(root: Path, revision: str, reason: str) -> Promoted:
         api.assign(str(root), ARTIFACT, stage=STAGE, version=version, message=reason, force=True)
         current = Promoted(version, revision, reason)
     return export(root, current)
+
+
+def check_committer(root: Path) -> None:
+    """Raises RuntimeError when git does not know who makes its tags; asked before a training, not after it."""
+    for key, variable in (("user.name", "GIT_COMMITTER_NAME"), ("user.email", "GIT_COMMITTER_EMAIL")):
+        if not (os.environ.get(variable) or git(root, "config", "--default", "", "--get", key)):
+            raise RuntimeError(f"git's {key} must be set, since promotions are tags: git config {key} … Got none.")
 
 
 def export(root: Path, model: Promoted) -> Promoted:
@@ -143,7 +153,11 @@ def show(context: typer.Context) -> None:
 @app.command("promote")
 def promote_by_hand(revision: str, reason: str = "promoted by hand") -> None:
     """Promotes the model of a commit, tag or experiment."""
-    model = promote(Path.cwd(), revision, reason)
+    try:
+        model = promote(Path.cwd(), revision, reason)
+    except (ValueError, RuntimeError) as error:
+        print(f"registry: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
     print(f"promoted {model.version} ({model.revision[:12]})")
 
 

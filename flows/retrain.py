@@ -43,6 +43,7 @@ MODEL_DEPENDENCY = "data/models/generator"
 def retrain(root: Path | None = None) -> State | dict[str, object]:
     """What was decided: promote, reason, experiment, revision; a state Skipped or Unchanged when nothing was built."""
     root, logger = Path(root or default_root()).resolve(), get_run_logger()
+    registry.check_committer(root)
     try:
         last = _last_run(root)
         with workshop(root, "retrain", logger.info, built=last.get("revision")) as folder:

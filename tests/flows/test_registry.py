@@ -77,3 +77,16 @@ def test_a_model_that_is_not_there_is_not_promoted(model_project):
     for revision in ("nowhere", "workspace"):
         with pytest.raises(ValueError, match="'revision' must be a"):
             registry.promote(model_project, revision, "hope")
+
+
+def test_promoting_needs_a_name_for_gits_tags(model_project, monkeypatch, tmp_path):
+    for key in ("user.name", "user.email"):
+        run(model_project, "git", "config", "--unset", key)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("GIT_COMMITTER_NAME", raising=False)
+    with pytest.raises(RuntimeError, match=r"^git's user.name must be set, since promotions are tags: .* Got none.$"):
+        registry.promote(model_project, "HEAD", "hope")
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "ci")
+    monkeypatch.setenv("GIT_COMMITTER_EMAIL", "ci@localhost")
+    registry.check_committer(model_project)
