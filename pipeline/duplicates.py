@@ -44,6 +44,36 @@ def duplicate_scores(samples: np.ndarray, train: np.ndarray, held_out: np.ndarra
     }
 
 
+def duplicate_test(
+    samples: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
+    tolerance: float,
+    rng: np.random.Generator,
+    permutations: int = 999,
+) -> dict[str, float]:
+    """Do (N, D) samples repeat (T, D) training rows more often than rows that the model has not seen?
+
+    A sample repeats a row that lies within `tolerance` of it in every dimension. duplicate_rate: share of samples that
+    repeat a training row. duplicate_rate_chance: the same for T rows taken at random from the training and the (M, D)
+    held-out rows together, the mean of `permutations` choices; samples that favour no training row have as many.
+    duplicate_p: share of the choices with at least as many. Where training and held-out rows are a random split, that is
+    an exact test. duplicate_rate_real: share of the held-out rows that repeat a training row.
+    """
+    pool = np.concatenate([train, held_out])
+    near = cdist(samples, pool, "chebyshev") <= tolerance
+    size = len(train)
+    found = near[:, :size].any(1).mean()
+    chosen = (rng.permutation(len(pool))[:size] for _ in range(permutations))
+    chance = np.array([near[:, rows].any(1).mean() for rows in chosen])
+    return {
+        "duplicate_rate": float(found),
+        "duplicate_rate_chance": float(chance.mean()),
+        "duplicate_p": float((1 + (chance >= found).sum()) / (1 + permutations)),
+        "duplicate_rate_real": float((cdist(held_out, train, "chebyshev") <= tolerance).any(1).mean()),
+    }
+
+
 def _limit(chance: float, variance: float) -> float:
     """Upper 95 % limit of a share whose expectation is `chance`, by the normal approximation."""
     return float(chance + norm.ppf(0.95) * np.sqrt(chance * (1 - chance) * variance))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.duplicates import NEAR_SHARE, duplicate_scores, mean_pairwise_distance
+from pipeline.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance
 
 
 def draw(n: int, seed: int, d: int = 6) -> np.ndarray:
@@ -38,6 +38,21 @@ def test_limits_are_what_chance_stays_below():
         scores = duplicate_scores(rows[:200], rows[200:300], rows[300:])
         beyond += scores["near_rate"] > scores["near_rate_limit"]
     assert beyond / 80 < 0.15
+
+
+def test_repeats_of_training_rows_are_told_from_those_that_chance_makes():
+    """A grid on which every fresh row repeats some training row: chance; a model that knows the training rows alone:
+    found; and, of a full grid, held-out rows that by design repeat none."""
+    rng = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(np.arange(20.0), np.arange(15.0)), -1).reshape(-1, 2)
+    split = rng.permutation(grid)
+    train, held_out = split[:200], split[200:]
+    fresh = duplicate_test(grid[rng.integers(0, 300, 400)], train, held_out, 0.1, rng)
+    assert fresh["duplicate_rate"] == pytest.approx(2 / 3, abs=0.08) and fresh["duplicate_p"] > 0.01
+    assert fresh["duplicate_rate_chance"] == pytest.approx(2 / 3, abs=0.05) and fresh["duplicate_rate_real"] == 0
+    learnt_by_heart = duplicate_test(train[rng.integers(0, 200, 400)] + 0.01, train, held_out, 0.1, rng)
+    assert learnt_by_heart["duplicate_rate"] == 1 and learnt_by_heart["duplicate_p"] == 0.001
+    assert duplicate_test(grid + 0.5, train, held_out, 0.1, rng)["duplicate_rate"] == 0
 
 
 def test_pairwise_distance_of_two_rows():
