@@ -72,6 +72,7 @@ class DatasetParams:
 
     name: str = described("digits", "digits, mnist, fashion_mnist, …: a module registered in pipeline/datasets")
     path: str = described("", "file or folder of the user's own data, for the sources that read one")
+    watch: str = described("inputs", "file or folder whose change makes the stage fetch stale: dataset.path, if set")
 
 
 @dataclass

@@ -84,7 +84,8 @@ def configure(root: Path, data: Path, overrides: Sequence[str] = ()) -> dict[str
     if not where.params.is_file():
         raise ValueError(f"{root} must be a folder with params.yaml. Got none.")
     before, source = to_dict(load_params(where.params)), get_source(name)
-    fixed = [f"dataset.name={name}", f"dataset.path={_quoted(str(data))}"]
+    place = _quoted(_from_root(where.root, data))
+    fixed = [f"dataset.name={name}", f"dataset.path={place}", f"dataset.watch={place}"]
     first = [*fixed, *source.recommended, *overrides]
     suited = source.recommended_for(data, _defaults(first))
     after = to_dict(_defaults([*fixed, *source.recommended, *suited, *overrides]))
@@ -94,6 +95,12 @@ def configure(root: Path, data: Path, overrides: Sequence[str] = ()) -> dict[str
         text = with_value(text, key, value)
     write_text(where.params, text)
     return changes
+
+
+def _from_root(root: Path, data: Path) -> str:
+    """How the stages, which run in `root`, call the file or folder `data`: relative where it lies below."""
+    root, data = root.resolve(), Path(data).resolve()
+    return data.relative_to(root).as_posix() if data.is_relative_to(root) and data != root else str(data)
 
 
 def _differences(before: dict, after: dict, prefix: str = "") -> Iterator[tuple[str, tuple[object, object]]]:

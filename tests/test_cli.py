@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.networks import Generator
-from pipeline.params import NetworkParams, load_params
+from pipeline.params import DatasetParams, NetworkParams, load_params
 from pipeline.project import with_value
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema, image_label_schema
@@ -324,7 +324,7 @@ def test_init_sets_params_for_the_users_data_and_keeps_comments(tmp_path):
     text = (tmp_path / "params.yaml").read_text(encoding="utf8")
     assert text.count("#") == (ROOT / "params.yaml").read_text(encoding="utf8").count("#")
     params = load_params(tmp_path / "params.yaml")
-    assert params.dataset.name == "table" and params.dataset.path.endswith("it's.csv") and params.network.width == 32
+    assert params.dataset == DatasetParams("table", "it's.csv", "it's.csv") and params.network.width == 32
     assert params.tasks.weights == {"column_missing": 0.5, "beta_random": 0.5}
     assert params.simulate == load_params(ROOT / "params.yaml").simulate
     (tmp_path / "t.txt").write_text("some words " * 50, encoding="utf8")
