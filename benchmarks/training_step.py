@@ -7,7 +7,7 @@ A cycle is `penalty_interval` steps, one of them with R1 and R2. Sides: `ours`, 
 `graph` and `compiled_graph`, the same replayed as CUDA graphs, as the stage train runs them on one GPU;
 `reference`, packed tokens and attention in plain PyTorch; `plain`, every token computed, hidden ones masked, math
 attention differentiated by autograd; `sdpa`, plain with scaled dot-product attention where no second derivative is
-taken; `sdpa_graph`, that as CUDA graphs. All see the same batches of the default task mixture, already on the device, and the same weights; the same
+taken; `sdpa_graph`, that as CUDA graphs; `sdpa_compiled_graph`, its blocks compiled as well. All see the same batches of the default task mixture, already on the device, and the same weights; the same
 run compares the discriminator's first loss.
 
 Sizes: mnist (28×28, patch 4) and celeba (64×64×3, patch 4) on a card, bfloat16 autocast; digits, the defaults of
@@ -37,7 +37,7 @@ from benchmarks.measure import append, ceilings, key
 from kernels.task_sampling import HIDDEN, TaskBank, write_bank
 from pipeline.batches import Batch, BatchReader
 from pipeline.graphs import WARM_UPS, GraphedStep
-from pipeline.networks import Discriminator, Generator, TokenTransformer
+from pipeline.networks import Block, Discriminator, Generator, TokenTransformer
 from pipeline.params import NetworkParams, TasksParams, TrainParams
 from pipeline.schema import Schema, image_label_schema
 from pipeline.step import TrainingStep
@@ -46,7 +46,7 @@ from pipeline.tasks import spec_from_schema
 RESULTS = Path(__file__).parent / "results" / "training_step.csv"
 BATCHES = 4
 OURS = ("ours", "compiled", "graph", "compiled_graph")
-OTHERS = ("reference", "plain", "sdpa", "sdpa_graph")
+OTHERS = ("reference", "plain", "sdpa", "sdpa_graph", "sdpa_compiled_graph")
 TEN = [str(i) for i in range(10)]
 BIG = {"penalty_interval": 16, "minibatch_group": 8, "lr": 2e-4, "generator_lr": 2e-4}
 SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
@@ -95,25 +95,34 @@ def make_batches(size: str, device: torch.device) -> list[Batch]:
         return [reader(i).to(device) for i in range(BATCHES)]
 
 
+def attend(qkv: Tensor, mask: Tensor, fused: bool) -> Tensor:
+    """(B, H, L, D) from (3, B, H, L, D) and (B, 1, 1, L) bool."""
+    if fused:
+        return scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+    q, k, v = qkv.unbind(0)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
+
+
+def plain_block(block: Block, x: Tensor, mask: Tensor, fused: bool) -> Tensor:
+    """(B, L, W) tokens after a block of ours, every token computed."""
+    b, n, width = x.shape
+    qkv = block.query_key_value(block.attention_norm(x)).view(b, n, 3, block.heads, width // block.heads)
+    mixed = attend(qkv.permute(2, 0, 3, 1, 4), mask, fused).transpose(1, 2).reshape(b, n, width)
+    x = x + block.attention_out(mixed)
+    return x + block.mlp_out(gelu(block.mlp_in(block.mlp_norm(x))))
+
+
 class PlainBody:
     """`TokenTransformer.forward` as plain PyTorch would have it: no packing, hidden tokens masked as keys."""
 
-    fused = False  # scaled dot-product attention instead of math attention
-
-    def __init__(self, fused: bool) -> None:
-        self.fused = fused
+    def __init__(self, fused: bool, compiled: bool = False) -> None:
+        self.fused = fused  # scaled dot-product attention instead of math attention
+        self.block = torch.compile(plain_block) if compiled else plain_block
 
     def bind(self, body: TokenTransformer) -> None:
         """Replaces the forward of `body`."""
         body.forward = MethodType(lambda body, *args: self(body, *args), body)
-
-    def attend(self, qkv: Tensor, mask: Tensor) -> Tensor:
-        """(B, H, L, D) from (3, B, H, L, D) and (B, 1, 1, L) bool."""
-        if self.fused:
-            return scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
-        q, k, v = qkv.unbind(0)
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-        return scores.masked_fill(~mask, -torch.inf).softmax(-1).to(v.dtype) @ v
 
     def __call__(
         self,
@@ -130,11 +139,7 @@ class PlainBody:
         visible = pad(role != HIDDEN, (1, 0), value=True)
         mask = visible[:, None, None, :]
         for block in body.blocks:
-            b, n, width = x.shape
-            qkv = block.query_key_value(block.attention_norm(x)).view(b, n, 3, block.heads, width // block.heads)
-            mixed = self.attend(qkv.permute(2, 0, 3, 1, 4), mask).transpose(1, 2).reshape(b, n, width)
-            x = x + block.attention_out(mixed)
-            x = x + block.mlp_out(gelu(block.mlp_in(block.mlp_norm(x))))
+            x = self.block(block, x, mask, self.fused)
         x = body.norm(x) * visible[..., None]
         return x[:, 0], x[:, 1:]
 
@@ -149,15 +154,15 @@ def make_step(size: str, side: str, device: torch.device) -> TrainingStep | Grap
         device
     )
     average = deepcopy(generator)
-    plain = PlainBody(fused=side.startswith("sdpa"))
+    plain = PlainBody(side.startswith("sdpa"), "compiled" in side)
     for module in (generator, discriminator):
-        if side in ("plain", "sdpa", "sdpa_graph"):
+        if side == "plain" or side.startswith("sdpa"):
             plain.bind(module.body)
         if side.startswith("compiled"):
             for block in module.body.blocks:
                 block.compile(dynamic=True)
     step = TrainingStep(generator, discriminator, average, train, autocast=device.type == "cuda")
-    if side.startswith("compiled"):
+    if "compiled" in side:
         step._penalty = eager_penalty(step._penalty)
     if side.startswith("sdpa"):
         step._penalty = unfused_penalty(step._penalty, plain)
