@@ -10,7 +10,11 @@ The peers are in pipeline/peers.py.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (makes the next import possible)
@@ -36,6 +40,40 @@ class BigLearn:
         return self.imputer.sample(frame, draws)
 
 
+class HyperImpute:
+    """Jarrett et al. 2022, default settings, in the environment whose python $HYPERIMPUTE_PYTHON names.
+
+    It fits anew for every table that it fills, so it is given the training and the held-out rows together, and all of
+    its time counts as best_s. Tables of numbers only.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.python = os.environ.get("HYPERIMPUTE_PYTHON", "")
+        if not self.python:
+            raise SystemExit("HYPERIMPUTE_PYTHON must name a python with hyperimpute and pandas < 3.")
+
+    def fit(self, frame: pd.DataFrame) -> None:
+        self.train = frame
+
+    def best(self, frame: pd.DataFrame) -> pd.DataFrame:
+        worker = Path(__file__).parent / "hyperimpute_worker.py"
+        with tempfile.TemporaryDirectory(prefix="biglearn-hyperimpute-") as folder:
+            source, target = Path(folder) / "gaps.csv", Path(folder) / "filled.csv"
+            pd.concat([self.train, frame]).to_csv(source, index=False)
+            command = [self.python, str(worker), str(source), str(target), str(self.seed)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"hyperimpute ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+            print(f"hyperimpute: {done.stdout.strip().splitlines()[-1]}")
+            filled = pd.read_csv(target).iloc[len(self.train) :].reset_index(drop=True)
+        self.filled = filled.set_axis(frame.index)
+        return self.filled
+
+    def draw(self, frame: pd.DataFrame, draws: int) -> list[pd.DataFrame]:
+        return [self.filled]
+
+
 METHODS: dict[str, Callable[[int], object]] = {
     "biglearn": BigLearn,
     "missforest": missforest,
@@ -46,4 +84,5 @@ METHODS: dict[str, Callable[[int], object]] = {
     ),
     "knn": lambda seed: Encoded(KNNImputer(n_neighbors=5)),
     "mean": lambda seed: mean_fill(),
+    "hyperimpute": HyperImpute,
 }

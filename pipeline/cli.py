@@ -45,7 +45,10 @@ class _OneLineErrors(typer.core.TyperGroup):
             if os.environ.get("BIGLEARN_TRACEBACK"):
                 raise
             from pipeline.params import ParamsError
+            from pipeline.stopping import Stopped
 
+            if isinstance(error, Stopped):
+                return _say(f"biglearn: {error}", error.exit_code)
             text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
             return _say(
                 f"biglearn: {text or type(error).__name__}", BAD_USAGE if isinstance(error, ParamsError) else FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -56,6 +57,43 @@ def real(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
+
+
+def interrupted(arguments: list[object], sign: str) -> tuple[int, str]:
+    """(exit code, stderr) of a command whose process group gets Ctrl-C once `sign` is on its stderr."""
+    command = [sys.executable, "-u", "-m", "pipeline.cli", *map(str, arguments)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        seen = b""
+        while sign.encode() not in seen:
+            piece = os.read(process.stderr.fileno(), 4096)
+            assert piece, f"ended before {sign!r}: {seen.decode()}"
+            seen += piece
+        os.killpg(process.pid, signal.SIGINT)
+        seen += process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    return process.returncode, seen.decode()
+
+
+def test_ctrl_c_ends_a_fit_of_a_table_in_one_line(tmp_path):
+    pd.DataFrame({"a": np.arange(90.0), "b": np.arange(90.0) ** 2}).to_csv(tmp_path / "t.csv", index=False)
+    settings = ("--set", "steps=100000", "--set", "max_epochs=100000")
+    code, error = interrupted(["fit", tmp_path / "t.csv", "-o", tmp_path / "model", *settings], "step/s")
+    assert code == 130 and "Traceback" not in error
+    assert error.rstrip().endswith("biglearn: interrupted; what was saved is intact")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_fit_with_processes_of_its_own(tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 100, encoding="utf8")
+    settings = ("--set", "train.steps=100000", "--set", "tasks.train_rows=1024", "--set", "train.processes=2")
+    code, error = interrupted(["fit", tmp_path / "t.txt", "-o", tmp_path / "model", *settings], "step/s")
+    assert code == 130 and "Traceback" not in error
+    assert error.rstrip().endswith("biglearn: stopped by SIGINT")
 
 
 def test_help_names_every_command_without_loading_torch():

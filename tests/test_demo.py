@@ -161,9 +161,9 @@ def start(model: Path) -> tuple[subprocess.Popen, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not INSTALLED, reason="needs chromium and chromedriver")
 def test_erase_and_complete_in_a_browser(tmp_path):
     """A stroke of the brush, a tick, a click: draws, heat map and shares appear; what was left stays."""
+    assert INSTALLED, "slow tests need a browser: install Debian's packages chromium and chromium-driver"
     torch.manual_seed(0)
     process, address = start(save_model(tmp_path / "generator", image_label_schema(8, 8, 1, 2, 0, 16, list("abc"))))
     try:
