@@ -21,6 +21,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
+from pipeline.row_file import chunk_rows
 from pipeline.schema import Schema
 
 ROUNDS = 5  # of IterativeImputer, each a regression per feature
@@ -70,6 +71,11 @@ class NearestNeighbours:
 
     def _nearest(self, rows: np.ndarray, observed: np.ndarray, k: int) -> np.ndarray:
         """(N, k) training rows in rising mean squared distance over the features known on both sides."""
+        size = chunk_rows(len(self.rows))  # all distances of a chunk are in memory
+        starts = range(0, max(1, len(rows)), size)
+        return np.concatenate([self._nearest_of_some(rows[i : i + size], observed[i : i + size], k) for i in starts])
+
+    def _nearest_of_some(self, rows: np.ndarray, observed: np.ndarray, k: int) -> np.ndarray:
         mask = _feature_mask(self.schema, observed)
         x = self.schema.encode(np.where(observed, rows, np.nan)).astype(np.float64)
         squares = (mask * x**2) @ self.known.T - 2 * x @ self.features.T + mask @ (self.features**2).T

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.row_file import ChosenRows, Rows, chunks
 from pipeline.schema import Schema
 
 
@@ -26,12 +27,27 @@ def token_codes(schema: Schema, rows: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(codes), -1, codes).astype(np.int64)
 
 
-def whole_images(schema: Schema, rows: np.ndarray) -> np.ndarray:
-    """The (N', C) rows whose image has no missing pixel."""
-    rows = np.asarray(rows)
+def whole_images(schema: Schema, rows: Rows) -> Rows:
+    """The (N', C) rows whose image has no missing pixel; those of a file stay there."""
     if rows.dtype.kind != "f":
         return rows
-    return rows[~np.isnan(rows[:, : int(np.prod(schema.image))]).any(1)]
+    pixels = int(np.prod(schema.image))
+    whole = np.concatenate([np.zeros(0, bool), *(~np.isnan(part[:, :pixels]).any(1) for part in chunks(rows))])
+    if whole.all():
+        return rows
+    return rows[whole] if isinstance(rows, np.ndarray) else ChosenRows(rows, np.flatnonzero(whole))
+
+
+def category_counts(schema: Schema, rows: Rows) -> dict[int, np.ndarray]:
+    """Column of each categorical token → (K,) int64 how often each of its codes occurs in (N, C) rows."""
+    tokens = [schema.tokens[i] for i in schema.tokens_of("categorical")]
+    out = {t.columns[0]: np.zeros(t.width, np.int64) for t in tokens}
+    for part in chunks(rows) if out else ():
+        for column, counts in out.items():
+            codes = part[:, column]
+            known = codes[~np.isnan(codes)].astype(np.int64) if codes.dtype.kind == "f" else codes
+            counts += np.bincount(known, minlength=len(counts))[: len(counts)]
+    return out
 
 
 def image_columns(schema: Schema) -> np.ndarray:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.cells import predicted_tokens, token_codes, whole_images
+from pipeline.permutation import IN_MEMORY_ROWS
+from pipeline.row_file import Rows
 from pipeline.schema import Schema
 
 FEATURES = 64
@@ -74,7 +76,7 @@ class ImageClassifier:
 
 def train_classifier(
     schema: Schema,
-    rows: np.ndarray,
+    rows: Rows,
     *,
     epochs: int = 60,
     seed: int = 0,
@@ -84,7 +86,8 @@ def train_classifier(
 ) -> ImageClassifier:
     """A classifier trained on (N, C) training rows with random shifts of up to a fourteenth of the image.
 
-    Rows with a missing pixel are left out, missing codes count nothing. An epoch is at most 1,500 images.
+    Rows with a missing pixel are left out, missing codes count nothing. An epoch is at most 1,500 images; rows in a
+    file are read batch by batch.
     progress: called with 1 after each epoch. Deterministic for one seed and thread count; the global random state
     is left as it was. Raises ValueError without an image, without a categorical token, or for less than 2 whole rows.
     """
@@ -96,8 +99,6 @@ def train_classifier(
     rows = whole_images(schema, rows)
     if len(rows) < 2:
         raise ValueError(f"'rows' must hold at least 2 rows without a missing pixel. Got {len(rows)}.")
-    x = _scaled(schema.images(rows), schema.pixel_range).to(device)
-    y = torch.from_numpy(token_codes(schema, rows)).to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ClassifierNetwork(schema.image[2], max(schema.image[:2]), classes).to(device)
@@ -105,22 +106,30 @@ def train_classifier(
         for epoch in range(epochs):
             for group in optimiser.param_groups:
                 group["lr"] = LR * (1 - epoch / epochs)
-            _epoch(network, optimiser, x, y, batch_size)
+            _epoch(network, optimiser, rows, schema, batch_size)
             progress(1)
     return ImageClassifier(network, schema)
 
 
-def _epoch(network: ClassifierNetwork, optimiser: torch.optim.Optimizer, x: Tensor, y: Tensor, batch_size: int) -> None:
-    shift = max(1, x.shape[2] // 14)
-    for index in torch.randperm(len(x))[:EPOCH_IMAGES].split(batch_size):
+def _epoch(
+    network: ClassifierNetwork, optimiser: torch.optim.Optimizer, rows: Rows, schema: Schema, batch_size: int
+) -> None:
+    shift, device = max(1, schema.image[0] // 14), network.hidden.weight.device
+    if len(rows) <= IN_MEMORY_ROWS:
+        order = torch.randperm(len(rows))[:EPOCH_IMAGES]
+    else:  # an order of all would take more memory than the images; that one comes twice is unlikely
+        order = torch.randint(len(rows), (EPOCH_IMAGES,))
+    for index in order.split(batch_size):
         if len(index) < 2:  # batch statistics need two rows
             continue
+        read = rows[index.numpy()]
+        x, y = _scaled(schema.images(read), schema.pixel_range).to(device), torch.from_numpy(token_codes(schema, read))
         moves = torch.randint(-shift, shift + 1, (2,)).tolist()
-        logits = network(torch.roll(x[index], moves, (2, 3)))[1]
+        logits = network(torch.roll(x, moves, (2, 3)))[1]
         losses = [
-            functional.cross_entropy(part, y[index, a], label_smoothing=LABEL_SMOOTHING, ignore_index=-1)
+            functional.cross_entropy(part, y[:, a].to(device), label_smoothing=LABEL_SMOOTHING, ignore_index=-1)
             for a, part in enumerate(logits)
-            if (y[index, a] >= 0).any()
+            if (y[:, a] >= 0).any()
         ]
         if not losses:
             continue

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu, norm
 
+from pipeline.row_file import chunk_rows
+
 NEAR_SHARE = 0.05  # of the held-out rows: what counts as near a training row
 COPY_RATIO = 1 / 3  # nearest over second-nearest distance of what is called a copy (Yoon et al. 2023)
 
@@ -26,11 +28,11 @@ def duplicate_scores(samples: np.ndarray, train: np.ndarray, held_out: np.ndarra
     """
     if len(train) < 2 or not len(samples) or not len(held_out):
         raise ValueError(f"'train' must hold 2 rows, the others 1. Got {len(train)}, {len(samples)}, {len(held_out)}.")
-    of_samples, of_real = (np.sort(cdist(x, train), 1)[:, :2] for x in (samples, held_out))
+    of_samples, of_real = (nearest(x, train, 2) for x in (samples, held_out))
     n, m = len(samples), len(held_out)
     near = np.quantile(of_real[:, 0], NEAR_SHARE)
     size = min(len(train), m)
-    to_train, to_held_out = (cdist(samples, x[:size]).min(1) for x in (train, held_out))
+    to_train, to_held_out = (nearest(samples, x[:size], 1)[:, 0] for x in (train, held_out))
     rank = mannwhitneyu(of_samples[:, 0], of_real[:, 0], alternative="less")
     mean, deviation = n * m / 2, np.sqrt(n * m * (n + m + 1) / 12)
     return {
@@ -72,6 +74,15 @@ def duplicate_test(
         "duplicate_p": float((1 + (chance >= found).sum()) / (1 + permutations)),
         "duplicate_rate_real": float((cdist(held_out, train, "chebyshev") <= tolerance).any(1).mean()),
     }
+
+
+def nearest(rows: np.ndarray, others: np.ndarray, k: int) -> np.ndarray:
+    """(N, k) distances of (N, D) rows to the k nearest of (T ≥ k, D) others, rising; never all N × T in memory."""
+    size = max(k, chunk_rows(len(rows)))
+    found = np.empty((len(rows), 0))
+    for start in range(0, len(others), size):
+        found = np.sort(np.concatenate([found, cdist(rows, others[start : start + size])], 1), 1)[:, :k]
+    return found
 
 
 def _limit(chance: float, variance: float) -> float:

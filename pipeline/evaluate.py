@@ -38,13 +38,17 @@ from pipeline.files import replaced_folder, write_bytes, write_json, write_text
 from pipeline.metrics import class_shares
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.permutation import some_numbers
 from pipeline.principal import PrincipalComponents
+from pipeline.row_file import RowFile
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.scores import JOINT_ROWS, ImageReader, Reference, joint_scores, real_scores
 from pipeline.stage import run_stage
 from pipeline.table_scores import category_distance, column_distances, table_scores
 
+TABLE_VALUES = 1 << 26  # cells of a table's held-out rows, at most, that distances of columns see: they are sorted
+SHOWN_ROWS = 100_000  # held-out rows of a table in the histograms, at most
 LEAST_WHOLE_IMAGES = 32  # of each split: below, neither a classifier nor a distance between distributions means much
 IMAGE_TITLES = {
     "accuracy": "completed image shows its class",
@@ -62,11 +66,11 @@ TABLE_TITLES = {
 
 @dataclass(frozen=True)
 class Data:
-    """What is evaluated: both splits whole, and the held-out rows of the conditional tasks with these tasks."""
+    """What is evaluated: both splits, which stay in their files, and the held-out rows of the conditional tasks with these tasks."""
 
     sampler: Sampler
-    train: np.ndarray
-    test: np.ndarray
+    train: RowFile
+    test: RowFile
     rows: np.ndarray
     curve: dict[float, Task]
     named: list[Task]
@@ -120,19 +124,15 @@ def read_data(params: Params, where: Paths) -> Data:
             f"'{where.generator}' must be trained on the rows in '{where.tokens}'. "
             "Got a generator of another schema: run the stage train again."
         )
-    train, test = (
-        np.load(where.tokens / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("train", "test")
-    )
+    train, test = (RowFile(where.tokens / f"{name}.npy") for name in ("train", "test"))
     rows = _some(test, params.evaluate.rows, params.seed).astype(np.float32)
     curve = curve_tasks(schema, rows, params.evaluate.source_shares, params.seed + 10)
     return Data(sampler, train, test, rows, curve, named_tasks(schema, rows))
 
 
-def _some(rows: np.ndarray, limit: int, seed: int) -> np.ndarray:
-    """All rows in their order, or a random `limit` of them."""
-    if len(rows) <= limit:
-        return np.asarray(rows)
-    return np.asarray(rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])])
+def _some(rows: RowFile, limit: int, seed: int) -> np.ndarray:
+    """All rows in their order, or a random `limit` of them, in memory."""
+    return rows[:] if len(rows) <= limit else rows[some_numbers(len(rows), limit, seed)]
 
 
 def _reader(data: Data, params: Params, bar: tqdm) -> ImageReader | None:
@@ -148,11 +148,11 @@ def _reader(data: Data, params: Params, bar: tqdm) -> ImageReader | None:
         )
         return None
     if not predicted_tokens(schema):
-        return PrincipalComponents(schema, np.asarray(data.train), params.seed)
+        return PrincipalComponents(schema, data.train, params.seed)
     bar.set_postfix_str("classifier", refresh=False)
     return train_classifier(
         schema,
-        np.asarray(data.train),
+        data.train,
         epochs=params.evaluate.classifier_epochs,
         seed=params.seed,
         device=choose_device(params.sample.device, "sample.device"),
@@ -174,7 +174,7 @@ def _joint(data: Data, params: Params, reader: ImageReader | None, folder: Path)
         half = max(2, min(limit, len(data.train) // 2))
         real = _some(data.train, half, params.seed)
         samples, scores = data.sampler.sample(half, seed=params.seed + 1), {}
-    scores |= _marginal_scores(samples, real, data, folder)
+    scores |= _marginal_scores(samples, real, data, folder, params.seed)
     if schema.image is not None and schema.label_token is not None and reader is not None:
         seen = reader.read(schema.images(samples))[1][:, 0]
         names = [str(n) for n in schema.categories[schema.label]]
@@ -187,12 +187,13 @@ def _joint(data: Data, params: Params, reader: ImageReader | None, folder: Path)
     return samples, scores
 
 
-def _marginal_scores(samples: np.ndarray, real: np.ndarray, data: Data, folder: Path) -> dict[str, float]:
+def _marginal_scores(samples: np.ndarray, real: np.ndarray, data: Data, folder: Path, seed: int) -> dict[str, float]:
     """Distances of columns; for an image those of its categories alone."""
-    schema, test = data.schema, np.asarray(data.test)
+    schema, test = data.schema, data.test
     if schema.image is not None:
         pair = {"": category_distance(samples, test, schema), "_real": category_distance(real, test, schema)}
         return {f"category_distance{k}": v for k, v in pair.items() if v is not None}
+    test = _some(test, TABLE_VALUES // len(schema.columns), seed)
     ours, theirs = column_distances(samples, test, schema), column_distances(real, test, schema)
     lines = [{"column": name, "samples": d, "real": theirs.get(name)} for name, d in ours.items()]
     write_text(folder / "columns.csv", csv_text(["column", "samples", "real"], lines))
@@ -228,7 +229,8 @@ def _write_tables(folder: Path, data: Data, table: Table) -> None:
 def _write_pictures(folder: Path, data: Data, samples: np.ndarray, params: Params) -> None:
     schema, seed = data.schema, params.seed + 200
     if schema.image is None:
-        evaluation_pictures.save_marginals(folder / "marginals.png", samples, np.asarray(data.test), schema)
+        shown = _some(data.test, SHOWN_ROWS, seed)
+        evaluation_pictures.save_marginals(folder / "marginals.png", samples, shown, schema)
         return
     evaluation_pictures.save_sheets(folder, data.sampler, samples, data.rows, seed)
     task = label_task(data.named, schema)

@@ -11,15 +11,16 @@ import numpy as np
 
 from pipeline import charts
 from pipeline.cells import (
+    category_counts,
     curve_tasks,
     image_columns,
     label_columns,
     scaled_cells,
-    token_codes,
     upper_half_columns,
 )
 from pipeline.files import write_bytes
 from pipeline.pictures import save_sheet, tiles
+from pipeline.row_file import Rows
 from pipeline.schema import Schema
 from pipeline.scores import RowSampler
 
@@ -116,8 +117,7 @@ def save_marginals(path: Path, samples: np.ndarray, rows: np.ndarray, schema: Sc
     write_bytes(path, charts.png(charts.histograms(panels)))
 
 
-def class_shares_of(schema: Schema, rows: np.ndarray) -> np.ndarray:
+def class_shares_of(schema: Schema, rows: Rows) -> np.ndarray:
     """(classes,) share of each class among the labels of rows (N, C)."""
-    codes = token_codes(schema, rows)[:, 0]
-    width = schema.tokens[schema.label_token].width
-    return np.bincount(codes[codes >= 0], minlength=width) / max(1, (codes >= 0).sum())
+    counts = category_counts(schema, rows)[schema.tokens[schema.label_token].columns[0]]
+    return counts / max(1, counts.sum())

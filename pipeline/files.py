@@ -8,13 +8,14 @@ import glob
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -27,12 +28,19 @@ def write_bytes(path: Path, payload: bytes) -> None:
 
     When the disk is full the old file stays and the temporary one is removed.
     """
+    with _atomic(path) as stream:
+        stream.write(payload)
+
+
+@contextmanager
+def _atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when it is whole."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(payload)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.chmod(name, 0o644)
@@ -54,9 +62,27 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes a .npy file atomically, without pickle."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
-    write_bytes(path, buffer.getvalue())
+    array = np.ascontiguousarray(array)
+    write_rows(path, array.shape, array.dtype, [array])
+
+
+def write_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Iterable[np.ndarray]) -> None:
+    """Writes the .npy file of an array of that shape and dtype atomically, its rows coming in `parts`.
+
+    Raises ValueError when they are not as many as the shape says.
+    """
+    header = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
+    np.lib.format.write_array_header_1_0(header, described)
+    written = 0
+    with _atomic(path) as stream:
+        stream.write(header.getvalue())
+        for part in parts:
+            part = np.ascontiguousarray(part, dtype)
+            stream.write(part.reshape(-1).view(np.uint8).data)
+            written += part.size
+        if written != math.prod(shape):
+            raise ValueError(f"'parts' must hold {math.prod(shape)} values for {path.name}. Got {written}.")
 
 
 @contextmanager

@@ -5,21 +5,67 @@ Shapes: N, M rows, D feature dimensions, K draws, C columns.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+@dataclass(frozen=True)
+class Moments:
+    """count: N. mean: (D,). scatter: (D, D) sum of the outer products of deviations from the mean. Of N rows."""
+
+    count: int
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @staticmethod
+    def of(parts: Iterable[np.ndarray]) -> Moments:
+        """Of the rows of all (n, D) parts, one part in memory at a time. Raises ValueError for no finite row.
+
+        Source: Chan, Golub, LeVeque 1979, updating formulae for variances.
+        """
+        found = None
+        for part in parts:
+            part = np.asarray(part, np.float64)
+            if len(part) and not np.isfinite(part).all():
+                raise ValueError("'parts' must be finite. Got NaN or infinity.")
+            if len(part):
+                mean = part.mean(0)
+                new = Moments(len(part), mean, (part - mean).T @ (part - mean))
+                found = new if found is None else found._with(new)
+        if found is None:
+            raise ValueError("'parts' must hold a row. Got none.")
+        return found
+
+    def _with(self, other: Moments) -> Moments:
+        count, step = self.count + other.count, other.mean - self.mean
+        between = np.outer(step, step) * (self.count * other.count / count)
+        return Moments(count, self.mean + step * (other.count / count), self.scatter + other.scatter + between)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """(D, D), unbiased. Raises ValueError for a single row."""
+        if self.count < 2:
+            raise ValueError(f"a covariance needs at least 2 rows. Got {self.count}.")
+        return self.scatter / (self.count - 1)
+
+
+def frechet_distance(a: np.ndarray | Moments, b: np.ndarray | Moments) -> float:
     """Fréchet distance between Gaussians fitted to the rows of a (N, D) and b (M, D), in squared feature units.
+
+    Moments of the rows do as well as the rows.
 
     ‖μ_a − μ_b‖² + tr(Σ_a + Σ_b − 2(Σ_a Σ_b)^½); the trace of the root is the sum of the roots of the eigenvalues
     of the symmetric Σ_a^½ Σ_b Σ_a^½, which is stable where the matrix root of Σ_a Σ_b is not.
     Biased upwards for few rows: compare only values from equal row counts. Source: Heusel et al. 2017.
     """
-    a, b = _checked(a, b)
-    mean_a, mean_b = a.mean(0), b.mean(0)
-    cov_a, cov_b = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    if not isinstance(a, Moments) and not isinstance(b, Moments):
+        a, b = _checked(a, b)
+    a, b = (x if isinstance(x, Moments) else Moments.of([x]) for x in (a, b))
+    mean_a, mean_b, cov_a, cov_b = a.mean, b.mean, a.covariance, b.covariance
     values, vectors = np.linalg.eigh(cov_a)
     root_a = (vectors * np.sqrt(values.clip(0))) @ vectors.T
     cross = np.linalg.eigvalsh(root_a @ cov_b @ root_a)

@@ -22,6 +22,15 @@ def permuted(places: np.ndarray, rows: int, seed: int, epoch: int) -> np.ndarray
     return walked(places, rows, seed, epoch)
 
 
+def some_numbers(rows: int, limit: int, seed: int) -> np.ndarray:
+    """(min(rows, limit),) int64 rising: a random choice among 0 … rows − 1, all of them where `limit` allows."""
+    if rows <= limit:
+        return np.arange(rows)
+    if rows <= IN_MEMORY_ROWS:
+        return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+    return np.sort(walked(np.arange(limit), rows, seed, 0))
+
+
 def walked(places: np.ndarray, rows: int, seed: int, epoch: int) -> np.ndarray:
     """`permuted` by the network, whatever `rows`."""
     half = np.uint64(max(1, -(-(rows - 1).bit_length() // 2)))

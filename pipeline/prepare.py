@@ -2,89 +2,156 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipeline.datasets import RawData, get_source
-from pipeline.files import replaced_folder, sha256, write_array, write_json, write_text
+from pipeline.files import replaced_folder, sha256, write_json, write_rows, write_text
 from pipeline.params import Params
 from pipeline.paths import Paths
+from pipeline.permutation import IN_MEMORY_ROWS, walked
+from pipeline.row_file import Rows, chunk_rows, chunks
 from pipeline.schema import Schema
 from pipeline.stage import run_stage
 
 
 def run(params: Params, where: Paths) -> None:
-    """Writes data/tokens/{schema.json, train.npy, test.npy, summary.json}, all or nothing."""
+    """Writes data/tokens/{schema.json, train.npy, test.npy, summary.json}, all or nothing; rows go there in chunks."""
     data = get_source(params.dataset.name).load(where.raw, params)
-    train, test = split(data, params)
-    for name, rows in (("train", train), ("test", test)):
-        if len(rows) < 2:
-            raise ValueError(f"the {name} split must have at least 2 rows. Got {len(rows)}.")
-        data.schema.check_rows(rows)
+    parts = dict(zip(("train", "test"), split(data, params), strict=True))
+    facts = {}
+    for name, part in parts.items():
+        if len(part) < 2:
+            raise ValueError(f"the {name} split must have at least 2 rows. Got {len(part)}.")
+        facts[name] = _checked(data.schema, part)
     with replaced_folder(where.tokens) as fresh:
         write_text(fresh / "schema.json", data.schema.to_json())
-        write_array(fresh / "train.npy", train)
-        write_array(fresh / "test.npy", test)
+        for name, part in parts.items():
+            shape = (len(part), len(data.schema.columns))
+            write_rows(fresh / f"{name}.npy", shape, facts[name].dtype, part.chunks())
         write_json(
             fresh / "summary.json",
             {
                 "dataset": params.dataset.name,
-                "train_rows": len(train),
-                "test_rows": len(test),
+                "train_rows": len(parts["train"]),
+                "test_rows": len(parts["test"]),
                 "columns": len(data.schema.columns),
                 "tokens": data.schema.n_tokens,
                 "features": data.schema.n_features,
-                "missing_share": round(float(np.isnan(train).mean()) if train.dtype.kind == "f" else 0.0, 6),
+                "missing_share": round(facts["train"].missing_share, 6),
                 "schema_sha256": sha256(fresh / "schema.json"),
                 "train_sha256": sha256(fresh / "train.npy"),
                 "test_sha256": sha256(fresh / "test.npy"),
-                **_class_counts(data.schema, train),
+                **facts["train"].class_counts,
             },
         )
-    print(f"prepare: {len(train)} training and {len(test)} test rows, {data.schema.n_tokens} tokens each")
+    counts = f"{len(parts['train'])} training and {len(parts['test'])} test rows"
+    print(f"prepare: {counts}, {data.schema.n_tokens} tokens each")
 
 
-def split(data: RawData, params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """(train, test) rows: the source's own split, else a seeded one, stratified by label. Train comes shuffled.
+@dataclass(frozen=True)
+class Part:
+    """One split of a source's rows, read chunk by chunk.
+
+    order(places): numbers of the rows at these places, int64. wanted: (N,) bool by place, None: every place. length.
+    """
+
+    rows: Rows
+    order: Callable[[np.ndarray], np.ndarray]
+    wanted: np.ndarray | None
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """(n, C) rows of the split, in their order."""
+        left, size = self.length, chunk_rows(math.prod(self.rows.shape[1:]))
+        for start in range(0, len(self.rows), size):
+            places = np.arange(start, min(start + size, len(self.rows)))
+            places = places if self.wanted is None else places[self.wanted[places]]
+            if left and len(places):
+                yield self.rows[self.order(places[:left])]
+                left -= len(places[:left])
+
+
+def split(data: RawData, params: Params) -> tuple[Part, Part]:
+    """(train, test): the source's own split, else a seeded one, stratified by label. Train comes shuffled.
 
     Raises ValueError for an empty dataset.
     """
-    if len(data.train) == 0:
+    n, limit = len(data.train), params.prepare.limit_rows
+    if n == 0:
         raise ValueError("the dataset must have rows. Got 0.")
-    rng = np.random.Generator(np.random.Philox(key=[params.seed, 0x5B117]))
-    order = rng.permutation(len(data.train))
-    train, test = data.train[order], data.test
-    if test is None:
-        held_out = _held_out(data.schema, train, params.prepare.test_share)
-        train, test = train[~held_out], train[held_out]
-    if params.prepare.limit_rows:
-        train = train[: params.prepare.limit_rows]
-    return _compact(train), _compact(test)
+    order = _shuffled(n, params.seed)
+    if data.test is None:
+        held_out = _held_out(data.schema, data.train, order, params.prepare.test_share)
+        test = Part(data.train, order, held_out, int(held_out.sum()))
+        wanted, length = ~held_out, n - len(test)
+    else:
+        test = Part(data.test, lambda places: places, None, len(data.test))
+        wanted, length = None, n
+    return Part(data.train, order, wanted, min(length, limit) if limit else length), test
 
 
-def _held_out(schema: Schema, rows: np.ndarray, share: float) -> np.ndarray:
-    """(N,) bool: the first `share` of the shuffled rows of each class (of all rows where there is no label)."""
-    labels = schema.labels(rows) if schema.label else np.zeros(len(rows), np.int64)
+def _shuffled(n: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """places → row numbers in a seeded order, which is never written down when it is long."""
+    if n > IN_MEMORY_ROWS:
+        return lambda places: walked(places, n, seed, 0x5B117)
+    order = np.random.Generator(np.random.Philox(key=[seed, 0x5B117])).permutation(n)
+    return lambda places: order[places]
+
+
+def _held_out(schema: Schema, rows: Rows, order: Callable[[np.ndarray], np.ndarray], share: float) -> np.ndarray:
+    """(N,) bool by place: the first `share` of the shuffled rows of each class (of all rows where there is no label)."""
     out = np.zeros(len(rows), bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    if not schema.label:
+        out[: round(share * len(rows))] = True
+        return out
+    labels = np.concatenate([schema.labels(part).astype(np.int32) for part in chunks(rows)])
+    shuffled = np.empty_like(labels)
+    for start in range(0, len(rows), chunk_rows(1)):
+        places = np.arange(start, min(start + chunk_rows(1), len(rows)))
+        shuffled[places] = labels[order(places)]
+    for label in np.unique(shuffled):
+        members = np.flatnonzero(shuffled == label)
         out[members[: round(share * len(members))]] = True
     return out
 
 
-def _compact(rows: np.ndarray) -> np.ndarray:
-    """uint8 when that loses nothing, else float32."""
+@dataclass(frozen=True)
+class Facts:
+    """What a split's rows are like. dtype: uint8 where that loses nothing, else float32."""
+
+    dtype: np.dtype
+    missing_share: float
+    class_counts: dict[str, int]
+
+
+def _checked(schema: Schema, part: Part) -> Facts:
+    """Facts of a split, after every row was checked. Raises ValueError as `Schema.check_rows` does."""
+    small, missing = True, 0
+    names = schema.categories[schema.label] if schema.label else []
+    counts = np.zeros(len(names), np.int64)
+    for rows in part.chunks():
+        schema.check_rows(rows)
+        if rows.dtype.kind == "f":
+            missing += int(np.isnan(rows).sum())
+        small = small and _fits_a_byte(rows)
+        if names:
+            counts += np.bincount(schema.labels(rows).clip(min=0), minlength=len(names))
+    share = missing / (len(part) * len(schema.columns))
+    shares = {f"class_{name}": int(c) for name, c in zip(names, counts, strict=True)}
+    return Facts(np.dtype(np.uint8 if small else np.float32), share, shares)
+
+
+def _fits_a_byte(rows: np.ndarray) -> bool:
     if rows.dtype == np.uint8:
-        return rows
-    small = np.isfinite(rows).all() and (rows == np.floor(rows)).all() and rows.min() >= 0 and rows.max() <= 255
-    return rows.astype(np.uint8 if small else np.float32)
-
-
-def _class_counts(schema: Schema, rows: np.ndarray) -> dict[str, int]:
-    if not schema.label:
-        return {}
-    names = schema.categories[schema.label]
-    counts = np.bincount(schema.labels(rows).clip(min=0), minlength=len(names))
-    return {f"class_{name}": int(c) for name, c in zip(names, counts, strict=True)}
+        return True
+    return bool(np.isfinite(rows).all() and (rows == np.floor(rows)).all() and rows.min() >= 0 and rows.max() <= 255)
 
 
 def main() -> None:

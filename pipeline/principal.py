@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 from pipeline.cells import whole_images
+from pipeline.row_file import Rows
 from pipeline.schema import Schema
 
 FEATURES = 64
@@ -22,7 +23,7 @@ class PrincipalComponents:
     """Reads images as their first principal components over whole training rows, in units in which a component has
     mean square 1 on average. Raises ValueError for less than 2 images without a missing pixel."""
 
-    def __init__(self, schema: Schema, rows: np.ndarray, seed: int = 0) -> None:
+    def __init__(self, schema: Schema, rows: Rows, seed: int = 0) -> None:
         rows = whole_images(schema, rows)[:FITTED_IMAGES]
         if len(rows) < 2:
             raise ValueError(f"'rows' must hold at least 2 rows without a missing pixel. Got {len(rows)}.")

@@ -14,6 +14,8 @@ Shapes: N rows, C columns, L tokens, K draws, A predicted tokens, D features.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -29,6 +31,8 @@ from pipeline.cells import (
     token_codes,
     whole_images,
 )
+from pipeline.permutation import some_numbers
+from pipeline.row_file import Rows, chunks
 from pipeline.schema import Schema
 
 NEIGHBOURS = 5
@@ -59,30 +63,60 @@ class ImageReader(Protocol):
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
 
 
+@dataclass(frozen=True)
+class Features:
+    """moments: of all rows' features. near: (≤ NEIGHBOURHOOD_ROWS, D) features of the first."""
+
+    moments: metrics.Moments
+    near: np.ndarray
+
+    @staticmethod
+    def of(parts: Iterable[np.ndarray]) -> Features:
+        """Of (n, D) parts, which need not be in memory together."""
+        near: list[np.ndarray] = []
+
+        def kept() -> Iterator[np.ndarray]:
+            for part in parts:
+                near.append(part[: max(0, NEIGHBOURHOOD_ROWS - sum(len(p) for p in near))])
+                yield part
+
+        moments = metrics.Moments.of(kept())
+        return Features(moments, np.concatenate(near))
+
+
 class Reference:
     """Features and predictions of real rows, computed once: a random half of the training rows, and the test rows.
 
-    limit: rows of that half, at most. Both FIDs use as many rows as it has, so that their bias is the same.
+    limit: rows of that half, at most. Both FIDs use as many rows as it has, so that their bias is the same. Rows in a
+    file are read in chunks, and of their features only moments are kept.
     """
 
     def __init__(
         self,
         schema: Schema,
-        train_rows: np.ndarray,
-        test_rows: np.ndarray,
+        train_rows: Rows,
+        test_rows: Rows,
         reader: ImageReader,
         seed: int = 0,
         limit: int = JOINT_ROWS,
     ) -> None:
         train, test = whole_images(schema, train_rows), whole_images(schema, test_rows)
-        half = np.random.default_rng(seed).permutation(len(train))[: min(limit, len(train) // 2)]
-        self.train_half = train[np.sort(half)]
-        self.half_features = reader.read(schema.images(self.train_half))[0]
-        self.test_features, predicted = reader.read(schema.images(test))
-        codes = token_codes(schema, test)
-        known = codes >= 0
-        judged = predicted.shape == codes.shape and known.any()
-        self.classifier_accuracy = float((predicted == codes)[known].mean()) if judged else None
+        self.train_half = train[some_numbers(len(train), min(limit, len(train) // 2), seed)]
+        self.half_features = Features.of([reader.read(schema.images(self.train_half))[0]])
+        right = known = 0
+
+        def read() -> Iterator[np.ndarray]:
+            nonlocal right, known
+            for part in chunks(test):
+                features, predicted = reader.read(schema.images(part))
+                codes = token_codes(schema, part)
+                if predicted.shape == codes.shape:
+                    known += int((codes >= 0).sum())
+                    right += int((predicted == codes)[codes >= 0].sum())
+                yield features
+
+        self.test_features = Features.of(read())
+        self.classifier_accuracy = right / known if known else None
 
 
 def real_scores(reference: Reference) -> dict[str, float]:
@@ -100,7 +134,7 @@ def joint_scores(samples: np.ndarray, schema: Schema, reference: Reference, read
     min_class_share: of the classes that the classifier sees in the images.
     """
     features, predicted = reader.read(schema.images(samples))
-    out = _distances(features, reference.test_features)
+    out = _distances(Features.of([features]), reference.test_features)
     if predicted.shape[1]:
         out["joint_label_agreement"] = float((predicted == token_codes(schema, samples)).mean())
         if schema.label_token is not None:
@@ -109,10 +143,10 @@ def joint_scores(samples: np.ndarray, schema: Schema, reference: Reference, read
     return out
 
 
-def _distances(features: np.ndarray, reference: np.ndarray) -> dict[str, float]:
-    near, real = features[:NEIGHBOURHOOD_ROWS], reference[:NEIGHBOURHOOD_ROWS]
+def _distances(features: Features, reference: Features) -> dict[str, float]:
+    near, real = features.near, reference.near
     return {
-        "fid": metrics.frechet_distance(features, reference),
+        "fid": metrics.frechet_distance(features.moments, reference.moments),
         "kid": metrics.kernel_distance(near, real),
         **metrics.neighbourhood_scores(real, near, min(NEIGHBOURS, len(real) - 1, len(near) - 1)),
     }

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
 
-from pipeline.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance
+from pipeline import row_file
+from pipeline.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance, nearest
 
 
 def draw(n: int, seed: int, d: int = 6) -> np.ndarray:
@@ -57,6 +59,14 @@ def test_repeats_of_training_rows_are_told_from_those_that_chance_makes():
 
 def test_pairwise_distance_of_two_rows():
     assert mean_pairwise_distance(np.array([[0.0, 0.0], [3.0, 4.0]])) == pytest.approx(5 / np.sqrt(2))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_nearest_rows_in_chunks_are_those_of_all(monkeypatch, k):
+    rows, others = draw(11, 0), draw(90, 1)
+    expected = np.sort(cdist(rows, others), 1)[:, :k]
+    monkeypatch.setattr(row_file, "CHUNK_VALUES", 11 * 8)
+    assert np.array_equal(nearest(rows, others, k), expected)
 
 
 def test_too_few_rows_are_refused():

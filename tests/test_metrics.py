@@ -29,6 +29,27 @@ def test_frechet_distance_of_gaussians_in_closed_form():
     assert metrics.frechet_distance(x, x) == pytest.approx(0, abs=1e-9)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6), st.integers(0, 10**6))
+def test_moments_of_parts_are_those_of_the_whole(sizes, seed):
+    rows = RNG(seed).normal(size=(sum(sizes) + 2, 3)) * [1.0, 10.0, 0.1] + [0.0, 100.0, -3.0]
+    parts = np.split(rows, np.cumsum(sizes))
+    moments = metrics.Moments.of(iter(parts))
+    assert moments.count == len(rows)
+    np.testing.assert_allclose(moments.mean, rows.mean(0), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(moments.covariance, np.cov(rows, rowvar=False), rtol=1e-9, atol=1e-9)
+    assert metrics.frechet_distance(moments, rows) == pytest.approx(0, abs=1e-6)
+
+
+def test_moments_of_nothing_or_nan_are_refused():
+    with pytest.raises(ValueError, match="'parts' must hold a row. Got none."):
+        metrics.Moments.of([np.zeros((0, 3))])
+    with pytest.raises(ValueError, match="'parts' must be finite"):
+        metrics.Moments.of([np.full((2, 3), np.nan)])
+    with pytest.raises(ValueError, match="a covariance needs at least 2 rows. Got 1."):
+        _ = metrics.Moments.of([np.zeros((1, 3))]).covariance
+
+
 def test_frechet_distance_of_degenerate_features():
     """Dead features (constant zero) of a small classifier: covariances are singular."""
     x = np.concatenate([RNG(0).normal(size=(30, 2)), np.zeros((30, 3))], 1)

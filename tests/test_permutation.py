@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.permutation import IN_MEMORY_ROWS, permuted, walked
+from pipeline.permutation import IN_MEMORY_ROWS, permuted, some_numbers, walked
 
 
 @settings(deadline=None, max_examples=60)
@@ -33,3 +33,11 @@ def test_a_long_order_looks_random(rows):
     counts = np.bincount(drawn * 64 // rows, minlength=64)
     assert ((counts - 1000.0) ** 2 / 1000.0).sum() < 104
     assert abs(np.corrcoef(drawn[1:], drawn[:-1])[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("rows", [7, 1000, IN_MEMORY_ROWS + 5])
+def test_some_numbers_are_distinct_and_rise(rows):
+    chosen = some_numbers(rows, 100, 3)
+    assert len(chosen) == min(rows, 100) and (np.diff(chosen) > 0).all() and 0 <= chosen[0] <= chosen[-1] < rows
+    assert np.array_equal(chosen, some_numbers(rows, 100, 3))
+    assert rows < 100 or not np.array_equal(chosen, some_numbers(rows, 100, 4))

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from pipeline import row_file
 from pipeline.cells import Task, curve_tasks, named_tasks
 from pipeline.classifier import train_classifier
 from pipeline.principal import PrincipalComponents
+from pipeline.row_file import RowFile
 from pipeline.scores import Reference, completion_scores, joint_scores, quick_scores, real_scores, task_names
-from pipeline.table_scores import category_distance, column_distances, correlation_distance, indicators, table_scores
+from pipeline.table_scores import (
+    category_distance,
+    column_distances,
+    correlation_distance,
+    indicators,
+    pairwise_correlations,
+    table_scores,
+)
 from tests import evaluation_case as case
 
 
@@ -149,6 +159,36 @@ def test_table_scores_of_equal_shifted_and_shuffled_rows():
     one_colour[:200, 3] = 2
     distances = column_distances(one_colour, rows, schema)
     assert distances["colour"] == 0.5 and category_distance(one_colour, rows, schema) == 0.25
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_correlations_in_chunks_are_those_of_pandas(size):
+    """Over the rows that know both columns; a constant, and a column known once, correlate with nothing."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 1)) + rng.normal(size=(200, 5)) * [0.1, 1, 10, 0.0, 1] + [0, 1e4, -3, 0, 0]
+    x[:, 3], x[rng.random(x.shape) < 0.2] = 0.1, np.nan
+    x[1:, 4] = np.nan
+    expected = pd.DataFrame(x).corr(min_periods=2).fillna(0.0).to_numpy()
+    found = pairwise_correlations(x[i : i + size] for i in range(0, 200, size))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert not found[3].any() and not found[4].any() and found[0, 1] > 0.5
+
+
+def test_rows_in_a_file_are_scored_as_in_memory(digits, tmp_path, monkeypatch):
+    """Whatever the chunks, with missing pixels and labels."""
+    schema, train, test, classifier = digits
+    holes = test.copy()
+    holes[::7, 3], holes[::5, 64] = np.nan, np.nan
+    np.save(tmp_path / "train.npy", train), np.save(tmp_path / "test.npy", holes)
+    whole = Reference(schema, train, holes, classifier)
+    monkeypatch.setattr(row_file, "CHUNK_VALUES", 65 * 9)
+    files = [RowFile(tmp_path / f"{name}.npy") for name in ("train", "test")]
+    chunked = Reference(schema, *files, classifier)
+    assert np.array_equal(whole.train_half, chunked.train_half)
+    assert real_scores(chunked) == pytest.approx(real_scores(whole), rel=1e-4, abs=1e-6)
+    assert category_distance(train, files[1], schema) == pytest.approx(category_distance(train, holes, schema))
+    again = [train_classifier(schema, rows, epochs=1) for rows in (train, files[0])]
+    assert np.array_equal(*(c.features(schema.images(test)) for c in again))
 
 
 def test_indicators_of_categories_keep_missing_cells():

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.params import Params
+from pipeline.row_file import Rows
 from pipeline.schema import Schema
 
 
@@ -24,11 +23,14 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class RawData:
-    """train, test: (N, C) rows in the units of the source, NaN where missing; test None: prepare splits train."""
+    """train, test: (N, C) rows in the units of the source, NaN where missing; test None: prepare splits train.
+
+    Rows may stay in a file: they are read in chunks.
+    """
 
     schema: Schema
-    train: np.ndarray
-    test: np.ndarray | None = None
+    train: Rows
+    test: Rows | None = None
 
 
 @dataclass(frozen=True)
