@@ -1,6 +1,8 @@
-"""Peak memory and throughput of training on a data set far larger than memory, against a small one.
+"""Peak memory and throughput of training on a data set far larger than memory, against a small one; and peak memory
+of the stages prepare and evaluate.
 
     python -m benchmarks.bounded_memory [--gigabytes 20] [--steps 300]
+    python -m benchmarks.bounded_memory --stages prepare evaluate --gigabytes 4
 
 The large set is a sparse file of tokens with the digits schema (65 bytes a row: 308 million rows at 20 GB), so it
 takes no room on the disk; its checksum is verified like any other before training. Both runs train the default
@@ -8,6 +10,11 @@ digits model in a process of their own. The reader's share is the time that buil
 
 Prints one JSON object as its last line; `ratio` is the throughput on the large set over that on the small one.
 Appends to benchmarks/results/bounded_memory.csv.
+
+prepare reads a .npy file of that many bytes (28×28 images, sparse) and writes as many bytes of tokens; evaluate sees
+that many bytes of training tokens and a twentieth as many held-out ones, the digits over and over. Each runs in a
+process of its own, against the same stage on the digits; `ratio` is the peak memory on the large set over that on the
+small one, the most of the stages. Appends to benchmarks/results/bounded_memory_stages.csv.
 """
 
 from __future__ import annotations
@@ -27,14 +34,18 @@ from benchmarks.measure import append, key
 from kernels.task_sampling import TaskBank, write_bank
 from pipeline import prepare
 from pipeline.batches import BatchReader
-from pipeline.files import sha256, write_json, write_text
-from pipeline.params import Params, merge_params
+from pipeline.files import sha256, write_json, write_rows, write_text
+from pipeline.networks import Generator
+from pipeline.params import Params, merge_params, to_dict
 from pipeline.paths import Paths
 from pipeline.row_file import RowFile
+from pipeline.sampler import Sampler
 from pipeline.schema import Schema
 from pipeline.tasks import spec_from_schema
 
 RESULTS = Path(__file__).parent / "results" / "bounded_memory.csv"
+STAGE_RESULTS = RESULTS.with_name("bounded_memory_stages.csv")
+HELD_OUT_SHARE = 0.05  # bytes of held-out rows, of those of training rows, in evaluate
 
 
 def workspace(root: Path, params: Params, large_bytes: int) -> Paths:
@@ -73,12 +84,73 @@ def reader_ms(where: Paths, params: Params, batches: int = 200) -> float:
     return (time.perf_counter() - started) / batches * 1e3
 
 
+def peak_of_stage(where: Paths, stage: str, settings: str) -> tuple[float, float]:
+    """(peak resident MB, seconds) of a stage in a process of its own. Raises RuntimeError when it fails."""
+    write_text(where.params, settings)
+    environment = {**os.environ, "BIGLEARN_ROOT": str(where.root), "OMP_NUM_THREADS": "1"}
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", f"pipeline.{stage}"], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"stage {stage} ended with {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_maxrss / 1024, time.perf_counter() - started
+
+
+def tiled(path: Path, size_bytes: int) -> None:
+    """Makes the tokens in `path` that large, its rows over and over."""
+    rows = np.load(path, allow_pickle=False)
+    copies = -(-size_bytes // rows.nbytes)
+    write_rows(path, (copies * len(rows), rows.shape[1]), rows.dtype, (rows for _ in range(copies)))
+
+
+def measure_stage(stage: str, folder: Path, size_bytes: int) -> tuple[float, float, int]:
+    """(peak MB, seconds, bytes it reads) of prepare or evaluate. size_bytes 0: on the digits."""
+    where, params, settings = Paths(folder), merge_params({}), "seed: 0\n"
+    if stage == "prepare":
+        if not size_bytes:
+            return *peak_of_stage(where, stage, settings), 0
+        where.raw.mkdir(parents=True)
+        shape = (size_bytes // 784, 28, 28)
+        np.lib.format.open_memmap(where.raw / "x.npy", mode="w+", dtype=np.uint8, shape=shape)
+        settings = "dataset: {name: npz, path: x.npy}\n"
+        return *peak_of_stage(where, stage, settings), (where.raw / "x.npy").stat().st_size
+    prepare.run(params, where)
+    schema = Schema.load(where.tokens / "schema.json")
+    Sampler.save(where.generator, Generator(schema, params.network), schema, to_dict(params.network), 512)
+    files = [where.tokens / f"{name}.npy" for name in ("train", "test")]
+    if size_bytes:
+        tiled(files[0], size_bytes)
+        tiled(files[1], int(size_bytes * HELD_OUT_SHARE))
+    return *peak_of_stage(where, stage, settings), sum(f.stat().st_size for f in files)
+
+
+def measure_stages(stages: list[str], size_bytes: int) -> None:
+    """Measures each stage on the digits and on the large set; prints and appends."""
+    found: dict[str, float] = {}
+    for stage in stages:
+        peaks = []
+        for name, size in (("small", 0), ("large", size_bytes)):
+            with tempfile.TemporaryDirectory() as folder:
+                peak_mb, wall_s, read_bytes = measure_stage(stage, Path(folder) / "work", size)
+            peaks.append(peak_mb)
+            row = {"stage": stage, "size": name, "bytes": read_bytes, "peak_rss_mb": round(peak_mb, 1)}
+            append(STAGE_RESULTS, [key() | row | {"wall_s": round(wall_s, 1)}])
+            found |= {f"{stage}_{name}_peak_rss_mb": row["peak_rss_mb"], f"{stage}_{name}_bytes": read_bytes}
+        found[f"{stage}_ratio"] = round(peaks[1] / peaks[0], 3)
+    ratio = max(v for k, v in found.items() if k.endswith("_ratio"))
+    print(json.dumps({"benchmark": "bounded_memory_stages", "ratio": ratio} | key() | found))
+
+
 def main() -> None:
     """Measures both, prints the JSON line, appends to the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--stages", nargs="+", choices=["prepare", "evaluate"], default=[])
     options = parser.parse_args()
+    if options.stages:
+        measure_stages(options.stages, int(options.gigabytes * 1e9))
+        return
     params, found = merge_params({}), {}
     for name, size in (("small", 0), ("large", int(options.gigabytes * 1e9))):
         with tempfile.TemporaryDirectory() as folder:

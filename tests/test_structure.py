@@ -83,3 +83,26 @@ def test_no_pickle_anywhere():
                 assert not text.startswith(("pickle.", "joblib.dump", "joblib.load", "torch.save(")), f"{name}: {text}"
                 assert "allow_pickle=True" not in text, f"{name}: {text}"
                 assert not text.startswith("torch.load(") or "weights_only=True" in text, f"{name}: {text}"
+
+
+def test_every_test_asserts_something():
+    """With an assertion of its own, or in a helper that it calls, from its own file first."""
+    files = {path: ast.parse(path.read_text(encoding="utf8")) for path in sorted((ROOT / "tests").rglob("*.py"))}
+    functions = {
+        path: {n.name: n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)} for path, tree in files.items()
+    }
+
+    def asserts(path, name: str, seen: frozenset) -> bool:
+        places = [path] if name in functions[path] else [p for p in functions if name in functions[p]]
+        return any(checks(p, functions[p][name], seen | {(p, name)}) for p in places if (p, name) not in seen)
+
+    def checks(path, function: ast.FunctionDef, seen: frozenset) -> bool:
+        called = [ast.unparse(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)]
+        checking = ("pytest.raises", "pytest.warns", "np.testing.", "torch.testing.")
+        if any(isinstance(n, ast.Assert) for n in ast.walk(function)) or any(c.startswith(checking) for c in called):
+            return True
+        return any(asserts(path, c.split(".")[-1], seen) for c in called)
+
+    tests = [(path, f) for path, found in functions.items() for name, f in found.items() if name.startswith("test_")]
+    silent = [f"{path.name}: {f.name}" for path, f in tests if not checks(path, f, frozenset())]
+    assert len(tests) > 300 and silent == []
