@@ -203,7 +203,7 @@ def in_commit(project: Project, result: Round, lr: float, moment: float) -> None
 
 
 def anywhere(project: Project, result: Round, lr: float, moment: float) -> None:
-    """Killed at any moment of a whole run; the first one measures how long that is."""
+    """Killed at any moment of a whole run, as long as the quickest before it; the first one is only measured."""
     if not project.duration_s:
         project.change("measured", lr=0.06)
         measured = Round(result.kind, result.flow, result.number)
@@ -211,13 +211,15 @@ def anywhere(project: Project, result: Round, lr: float, moment: float) -> None:
         project.duration_s, result.wrong = measured.healing_s, measured.wrong
     project.change("anywhere", lr=lr, log_interval=BALLAST_MB // 4)
     process = project.start()
-    time.sleep(moment * project.duration_s)
+    after_s = moment * project.duration_s
+    time.sleep(after_s)
     last = project.log.read_text().rstrip().rsplit("\n", 1)[-1]
     has_ended = process.poll() is not None
     project.kill(process, result)
-    result.hit = "nothing, it had ended" if has_ended else f"after: {last.rsplit(' - ', 1)[-1][:60]}"
-    result.killed_after_s = round(moment * project.duration_s, 2)
+    result.hit = "nothing, it had ended" if has_ended else f"after '{last.rsplit(' - ', 1)[-1][:60]}'"
+    result.killed_after_s = round(after_s, 2)
     project.finish(result)
+    project.duration_s = min(project.duration_s, after_s + result.healing_s)
 
 
 def together(project: Project, result: Round, lr: float, moment: float) -> None:
@@ -248,7 +250,7 @@ def table(rounds: list[Round]) -> str:
     ]
     for kind, flow in KINDS:
         part = [r for r in rounds if (r.kind, r.flow) == (kind, flow)]
-        hit = sum(not r.hit.startswith(("nothing", "after the")) for r in part)
+        hit = sum(not r.hit.startswith(("nothing", "after the commit")) for r in part)
         damaged = sum(w.startswith("damaged") for r in part for w in r.wrong)
         gone_s = max((r.gone_s for r in part), default=0.0)
         healed = sum(not r.wrong for r in part)
