@@ -70,10 +70,13 @@ def svg(figure: Figure) -> bytes:
 
 
 @_styled
-def lines(panels: dict[str, dict[str, Series]], x_name: str, *, columns: int = 3, marks: bool = True) -> Figure:
+def lines(
+    panels: dict[str, dict[str, Series]], x_name: str, *, columns: int = 3, marks: bool = True, one_leads: bool = True
+) -> Figure:
     """Line charts, `columns` a row. panels: title → name of a line → (x, y); a name has one colour in all panels.
 
-    marks: dots at the points. The first name of all is drawn thicker. A legend only where there is more than one name.
+    marks: dots at the points; one_leads: the first name of all is drawn thicker. A legend only where there is more than
+    one name.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     figure, axes = _panels(len(panels), columns)
@@ -81,7 +84,9 @@ def lines(panels: dict[str, dict[str, Series]], x_name: str, *, columns: int = 3
         for name, (x, y) in panel.items():
             k = names.index(name)
             style = {"marker": "o", "markersize": 3} if marks else {}
-            axis.plot(x, y, color=COLOURS[k % len(COLOURS)], linewidth=1.4 if k else 2.4, zorder=3 if k else 4, **style)
+            leads = one_leads and k == 0
+            width = 2.4 if leads else 1.4 if one_leads else 1.8
+            axis.plot(x, y, color=COLOURS[k % len(COLOURS)], linewidth=width, zorder=4 if leads else 3, **style)
         axis.set_title(title)
         axis.set_xlabel(x_name)
     if len(names) > 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ from pipeline.revisions import resolve
 
 NEEDED = ("params.yaml", "data/metrics", "data/plots", "data/models/progress")
 PICTURE_FOLDERS = ("evaluate", "simulate", "tasks")
+CURVE_POINT = re.compile(r"_s\d\d$")  # completion_rmse_s30: a point of a curve that is drawn, at |S|/L = .3
 USAGE = "usage: python -m pipeline.compare REVISION_A REVISION_B [PAGE.html]"
 
 
@@ -98,12 +100,14 @@ def side(root: Path, name: str, commit: str, folder: Path) -> Iterator[Side]:
 def content(a: Side, b: Side) -> dict[str, Any]:
     """The variables of the template."""
     pairs, same = picture_pairs(a.where, b.where)
+    metrics = rows(flat(report_parts.metrics_of(a.where)), flat(report_parts.metrics_of(b.where)))
     return {
         "a": a,
         "b": b,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "parameters": rows(flat(_parameters(a)), flat(_parameters(b))),
-        "metrics": rows(flat(report_parts.metrics_of(a.where)), flat(report_parts.metrics_of(b.where))),
+        "metrics": [row for row in metrics if not CURVE_POINT.search(row.name)],
+        "points": [row for row in metrics if CURVE_POINT.search(row.name)],
         "curves": curves(a, b),
         "pairs": pairs,
         "same": same,
@@ -152,7 +156,7 @@ def curves(a: Side, b: Side) -> list[dict[str, str]]:
             panels[name.removesuffix("_generator").replace("_", " ")] = lines
         if panels:
             title, x_name = titles[key]
-            drawn = charts.svg(charts.lines(panels, x_name, marks=key == "completion"))
+            drawn = charts.svg(charts.lines(panels, x_name, marks=key == "completion", one_leads=False))
             out.append({"title": title, "uri": report_parts.data_uri(drawn, ".svg")})
     return out
 

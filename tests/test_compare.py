@@ -46,7 +46,7 @@ def run(folder: Path, *command: str) -> str:
 def write_results(root: Path, lr: float, fid: float) -> None:
     """What stages would leave: parameters, metrics, a curve, two pictures, one of them always the same."""
     write_text(root / "params.yaml", yaml.safe_dump({"seed": 0, "train": {"lr": lr, "steps": 5}}))
-    write_json(root / "data" / "metrics" / "evaluate.json", {"fid": fid, "kid": 0.5})
+    write_json(root / "data" / "metrics" / "evaluate.json", {"fid": fid, "kid": 0.5, "completion_rmse_s30": fid / 4})
     curve = "step\tgenerator_loss\n" + "".join(f"{i}\t{fid / (i + 1)}\n" for i in range(4))
     write_text(root / "data" / "plots" / "train" / "plots" / "metrics" / "generator_loss.tsv", curve)
     for name, shade in (("joint", int(fid * 10)), ("real", 7)):
@@ -79,6 +79,8 @@ def test_page_shows_what_differs_and_loads_nothing(project, tmp_path):
     assert all(read.alts)
     for text in ("train.lr", "0.1", "0.2", "+0.1", "evaluate.fid", "-0.5", "-25.0%"):
         assert text in read.cells
+    assert "1 point of the completion curves below" in read.cells
+    assert read.cells.index("evaluate.fid") < read.cells.index("evaluate.completion_rmse_s30")
     assert "2 equal in both" in read.cells  # seed and train.steps
     assert len(read.sources) == 3  # one chart, the joint samples of both; real images are equal
     assert any(cell.startswith("The same in both: Real images") for cell in read.cells)
