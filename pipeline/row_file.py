@@ -11,11 +11,26 @@ import os
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
+from typing import BinaryIO
 
 import numpy as np
 
 CHUNK_VALUES = 1 << 22  # cells of a chunk, about
 LONGEST_READ_BYTES = 1 << 30  # of one system call; Linux reads 2 GiB at most
+
+
+def read_header(stream: BinaryIO, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """(shape, whether it is stored by column, dtype) of the .npy file that `stream` is at the start of.
+
+    Raises ValueError with `name` when it is none, whatever NumPy's parser meets in it.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(stream)
+    except (ValueError, SyntaxError, TokenError) as error:
+        raise ValueError(f"{name} is not a NumPy array: {error}") from error
 
 
 class RowFile:
@@ -27,9 +42,7 @@ class RowFile:
     def __init__(self, path: Path, *, flatten: bool = False) -> None:
         """Raises ValueError when the file is no two-dimensional C-ordered array or is shorter than its header says."""
         with open(path, "rb") as stream:
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            self.shape, by_column, self.dtype = read(stream)
+            self.shape, by_column, self.dtype = read_header(stream, str(path))
             self._start, size = stream.tell(), os.fstat(stream.fileno()).st_size
         if flatten and len(self.shape) > 2:
             self.shape = (self.shape[0], math.prod(self.shape[1:]))

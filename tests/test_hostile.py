@@ -29,6 +29,7 @@ from tests.imports import ROOT, module_files
 NAMES = (
     "idx",
     "npy",
+    "array",
     "npz",
     "png",
     "jpeg",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import row_file
+from pipeline.datasets.npz import read_array
 from pipeline.row_file import ChosenRows, RowFile, chunks
 
 
@@ -56,3 +57,12 @@ def test_other_files_are_refused(tmp_path, array, wording):
     (tmp_path / "x.npy").write_bytes(payload[:-1] if wording == "its header says" else payload)
     with pytest.raises(ValueError, match=wording):
         RowFile(tmp_path / "x.npy")
+
+
+def test_a_header_on_which_numpys_parser_fails_is_refused_in_words(tmp_path):
+    """NumPy raises SyntaxError for this dtype; found by fuzzing."""
+    np.save(tmp_path / "x.npy", np.zeros((3, 4), np.float32))
+    (tmp_path / "x.npy").write_bytes((tmp_path / "x.npy").read_bytes().replace(b"'<f4'", b"',f4'"))
+    for read in (RowFile, read_array):
+        with pytest.raises(ValueError, match="x.npy is not a NumPy array"):
+            read(tmp_path / "x.npy")

@@ -20,12 +20,12 @@ import psutil
 from pipeline.datasets.categories import category_codes, with_categories
 from pipeline.datasets.source import RawData, Source
 from pipeline.params import Params
-from pipeline.row_file import RowFile, Rows, chunks
+from pipeline.row_file import RowFile, Rows, chunks, read_header
 from pipeline.schema import Schema, Token, image_label_schema
 
 HEADER_BYTES = 4096
 # What Python's zip reader and NumPy raise for a damaged file; RuntimeError and its kind: encrypted, unknown method.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, TokenError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError, TokenError)
 MAX_PATCHES = 64  # what the default patch size aims at
 
 
@@ -58,12 +58,7 @@ def read_array(path: Path, name: str = "x") -> np.ndarray | None:
 def _check_header(head: bytes, size: int, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
     """(shape, whether it is stored by column, dtype). Raises ValueError unless the file can hold it."""
     stream = io.BytesIO(head)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(stream)
-    except (ValueError, TokenError) as error:
-        raise ValueError(f"{name} is not a NumPy array: {error}") from error
+    shape, by_column, dtype = read_header(stream, name)
     if dtype.hasobject:
         raise ValueError(f"{name} must hold numbers. Got Python objects, which are never loaded.")
     wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize

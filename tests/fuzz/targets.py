@@ -20,6 +20,7 @@ from PIL import Image
 
 from kernels.task_sampling import TaskBank, TaskSpec, write_bank
 from pipeline.data_files import read_rows
+from pipeline.datasets import npz
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.image_files import fit_pixels, open_image
 from pipeline.datasets.npz import read_array
@@ -27,6 +28,7 @@ from pipeline.datasets.table import read_table
 from pipeline.model_files import tensors_from_file, tensors_to_bytes
 from pipeline.networks import Generator
 from pipeline.params import NetworkParams, TableParams, TasksParams, load_params, merge_params
+from pipeline.row_file import chunks
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema, Token, image_label_schema
 from pipeline.tasks import spec_from_schema
@@ -132,10 +134,22 @@ def _read_override(path: Path) -> object:
     return merge_params({}, [path.read_text(encoding="utf8")])
 
 
+def _array_file_reader(file_name: str) -> Callable[[Path], object]:
+    """Reads a user's own array as stage prepare does: in chunks, with a schema made of its shape and range."""
+    params = merge_params({"dataset": {"name": "npz", "path": file_name}})
+
+    def read(path: Path) -> object:
+        data = npz.load(path.parent, params)
+        return [data.schema.check_rows(part) for part in chunks(data.train)]
+
+    return read
+
+
 def targets(scratch: Path) -> dict[str, Target]:
     """Name → target. scratch: an empty folder."""
     npy = _bytes_of(lambda out: np.save(out, np.zeros((3, 17), np.float32)))
-    npz = _bytes_of(lambda out: np.savez_compressed(out, x=np.zeros((3, 17)), y=np.arange(3)))
+    pixels = _bytes_of(lambda out: np.save(out, np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3)))
+    archive = _bytes_of(lambda out: np.savez_compressed(out, x=np.zeros((3, 17)), y=np.arange(3)))
     spec = spec_from_schema(TasksParams(), SCHEMA).to_json().encode()
     schemas = (SCHEMA.to_json().encode(), TABLE.to_json().encode())
     csv = b"n,c\n1.5,x\n,y\n0.25,\n"
@@ -145,7 +159,8 @@ def targets(scratch: Path) -> dict[str, Target]:
     return {
         "idx": Target("x.gz", (_idx(), gzip.decompress(_idx())), lambda p: read_idx(p, 3)),
         "npy": Target("x.npy", (npy,), lambda p: read_rows(p, SCHEMA)),
-        "npz": Target("x.npz", (npz,), lambda p: (read_array(p), read_array(p, "y"))),
+        "array": Target("x.npy", (npy, pixels), _array_file_reader("x.npy")),
+        "npz": Target("x.npz", (archive,), lambda p: (read_array(p), read_array(p, "y"))),
         "png": Target("x.png", (_image_bytes("PNG"), _image_bytes("GIF"), _image_bytes("TIFF")), _read_image),
         "jpeg": Target("x.jpg", (_image_bytes("JPEG"), _image_bytes("WEBP"), _image_bytes("BMP")), _read_image),
         "csv": Target("x.csv", (csv,), lambda p: (read_table(p, TableParams()), read_rows(p, TABLE))),
