@@ -1,10 +1,10 @@
 """Everything a card is wanted for, in order of value, in one resumable run: make gpu
 
-    python -m benchmarks.gpu_day --out results [--seconds 540] [--train-seconds 0] [--cpu-proof] [--only PART …]
+    python -m benchmarks.gpu_day --out results [--dataset mnist] [--seconds 540] [--train-seconds 0] [--only PART …]
 
 Parts, each a process of its own with its own time limit: tests of the kernels, attention, losses, the whole training
-step, memcheck, the sweep of configurations, then MNIST: data (beside the parts before), training to the best FID in
-the seconds that are left, evaluation with sheets. A part that fails or runs out of time costs only itself. A finished part is not run again: start
+step, memcheck, the sweep of configurations, pixels missing at random, then a data set: data (beside the parts before),
+training to the best FID in the seconds that are left, evaluation with sheets. A part that fails or runs out of time costs only itself. A finished part is not run again: start
 the same command with the same folders to go on after a cut. Data comes from $DATA_MIRROR or the source's mirrors.
 
 --work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained generator.
@@ -27,27 +27,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MNIST = [
-    "dataset.name=mnist",
-    "network.width=256",
+IMAGES = [
+    "network.width=192",
     "network.depth=6",
-    "network.heads=4",
+    "network.heads=6",
     "network.noise_width=64",
-    "train.batch_size=512",
-    "train.penalty_interval=8",
-    "train.lr=3e-4",
-    "train.generator_lr=3e-4",
-    "train.ema_decay=0.999",
+    "network.position=grid",
+    "train.processes=1",
+    "train.batch_size=128",
+    "train.penalty_interval=16",
+    "train.lr=4e-4",
+    "train.generator_lr=4e-4",
+    "train.ema_decay=0.9995",
     "train.warmup_steps=200",
-    "train.decay_start=0.4",
     "train.log_interval=100",
-    "train.sample_interval=100000",
-    "train.checkpoint_interval=100000",
-    "tasks.train_rows=262144",
-    "evaluate.rows=512",
+    "train.sample_interval=1000000",
+    "train.checkpoint_interval=1000000",
+    "tasks.train_rows=524288",
+    "evaluate.rows=1000",
     "evaluate.baselines=false",
     "sample.batch_size=2048",
 ]
+DATASETS = {
+    "mnist": IMAGES,
+    "fashion_mnist": IMAGES,
+    "celeba10k": [*IMAGES, "prepare.image_size_px=64", "prepare.patch_size_px=8", "network.width=256"],
+}
 TINY = [
     "dataset.name=digits",
     "network.width=16",
@@ -84,7 +89,7 @@ class Day:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.work, self.out = options.work.resolve(), options.out.resolve()
-        self.project = self.work / "mnist"
+        self.project = self.work / options.dataset
         self.ends = time.monotonic() + options.seconds
         self.state_file = self.work / "plan.json"
         self.project.mkdir(parents=True, exist_ok=True)
@@ -147,7 +152,7 @@ class Day:
 
 
 def skipped(within: str) -> bool:
-    return any(f"mnist/data/{name}/" in within for name in ("raw", "downloads", "tokens", "tasks", "checkpoints"))
+    return any(f"/data/{name}/" in within for name in ("raw", "downloads", "tokens", "tasks", "checkpoints"))
 
 
 def stop(process: subprocess.Popen) -> None:
@@ -178,22 +183,31 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
     quick = ["--quick"] if proof else []
     shares = [] if proof else ["--quick", "--shares", "0.5", "1.0", "0.25"]
     step = lambda *more: module("benchmarks.training_step", *more, "--out", table("training_step"))  # noqa: E731
-    steps = [
-        Part("step_celeba", step("--sizes", "celeba"), 60),
-        Part("step_mnist", step("--sizes", "mnist"), 45),
-        Part("step_compiled", step("--sizes", "mnist", "--sides", "ours", "compiled"), 60),
-    ]
+    sides = ("graph", "sdpa_graph", "ours", "sdpa", "plain", "compiled_graph", "sdpa_compiled_graph")
+    steps = [Part(f"step_{size}", step("--sizes", size, "--sides", *sides), 120) for size in ("celeba", "mnist")]
     if proof:
         steps = [Part("step_tiny", step("--sizes", "tiny", "--cycles", "1"), 600)]
     parts = [
         Part("tests", tests, 80),
         Part("attention", module("benchmarks.attention", "--out", table("attention"), *quick, *shares), 100),
-        Part("losses", module("benchmarks.losses", "--out", table("losses")), 45),
+        Part(
+            "losses",
+            module("benchmarks.losses", "--out", table("losses")),
+            45,
+            environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"},  # its pool of compilers can outlive the benchmark
+        ),
         *steps,
         Part("memcheck", memcheck, 40, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
     ]
     if not proof:
         parts.append(Part("sweep", module("benchmarks.attention_sweep", "--out", table("attention_sweep")), 45))
+    missing = ["--rates", "0.5", "0.9", "0.8", "0.1", "--seconds", "65", "45", "45", "80", "--batch"]
+    missing += ["128", "512", "256", "64"]
+    if proof:
+        missing = ["--dataset", "digits", "--rates", "0.5", "--seconds", "5", "--width", "16", "--depth", "1"]
+        missing += ["--heads", "2", "--batch", "16", "--classifier-epochs", "1", "--test-rows", "32"]
+    out = ["--out", str(day.work / "imputation")]
+    parts.append(Part("imputation", module("benchmarks.mnist_imputation", *missing, *out), 360))
     return parts
 
 
@@ -212,8 +226,8 @@ def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
         if seconds < LEAST_TRAINING_S and not proof:
             print(f"    no training: {seconds:.0f} s left for it")
             return
-        found = day.last_json("step_compiled")
-        eager, compiled = found.get("step_ms_ours_mnist"), found.get("step_ms_compiled_mnist")
+        found = day.last_json("step_mnist")
+        eager, compiled = found.get("step_ms_graph_mnist"), found.get("step_ms_compiled_graph_mnist")
         compiles = bool(eager and compiled and eager > COMPILE_GAIN * compiled)
         settings = [*settings, f"train.time_limit_s={max(1.0, seconds):.0f}", f"train.compile={str(compiles).lower()}"]
         if not proof:
@@ -234,14 +248,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "gpu_day", help="folder for everything else")
+    parser.add_argument("--dataset", choices=tuple(DATASETS), default="mnist", help="what is trained")
     parser.add_argument("--seconds", type=float, default=540, help="the whole plan ends by then")
     parser.add_argument("--train-seconds", type=float, default=0, help="of training; 0: what is left")
     parser.add_argument("--only", nargs="+", default=[], help="names of parts to run")
-    parser.add_argument("--set", nargs="+", default=[], help="more settings of the MNIST run, as train.lr=1e-3")
+    parser.add_argument("--set", nargs="+", default=[], help="more settings of the training, as train.lr=1e-3")
     parser.add_argument("--cpu-proof", action="store_true", help="everything tiny, on a CPU")
     options = parser.parse_args()
     day, proof = Day(options), options.cpu_proof
-    settings = [*(TINY if proof else MNIST), *options.set]
+    settings = TINY if proof else [f"dataset.name={options.dataset}", *DATASETS[options.dataset]]
+    settings = [*settings, *options.set]
     data = Part(
         "data",
         stages(day, ["fetch", "prepare", "tasks"], settings),

@@ -52,7 +52,8 @@ def test_approximate_penalty_is_exact_for_linear_functions_in_the_mean():
     assert math.isclose(float(found.mean()), float(slope.square().sum()), rel_tol=0.05)
 
 
-def test_likelihood_terms_match_a_loop():
+@pytest.mark.parametrize(("error", "of"), [("absolute", torch.abs), ("squared", torch.square)])
+def test_likelihood_terms_match_a_loop(error, of):
     rng = np.random.default_rng(1)
     rows = np.concatenate([rng.integers(0, 17, (12, 16)), rng.integers(0, 3, (12, 1))], 1)
     x, raw = torch.from_numpy(SCHEMA.encode(rows)), torch.randn(12, SCHEMA.n_features)
@@ -67,8 +68,8 @@ def test_likelihood_terms_match_a_loop():
                 if token.modality == "categorical":
                     errors["categorical"].append(-float(raw[b, part].log_softmax(0)[x[b, part].argmax()]))
                 else:
-                    errors["continuous"].append(float((raw[b, part] - x[b, part]).abs().mean()))
-    categorical, continuous = likelihood_terms(raw, x, role, SCHEMA.groups, 0.25)
+                    errors["continuous"].append(float(of(raw[b, part] - x[b, part]).mean()))
+    categorical, continuous = likelihood_terms(raw, x, role, SCHEMA.groups, 0.25, error)
     assert math.isclose(float(categorical), np.mean(errors["categorical"]), rel_tol=1e-5)
     assert math.isclose(float(continuous), np.mean(errors["continuous"]), rel_tol=1e-5)
 

@@ -132,3 +132,23 @@ def test_r1_gradient_matches_double_precision_finite_differences():
         weight -= 2e-5 * direction
     down = penalty().item()
     assert (up - down) / 2e-5 == pytest.approx((exact * direction).sum().item(), rel=1e-6)
+
+
+def test_positions_on_a_grid_are_alike_where_patches_are_near():
+    schema = image_label_schema(28, 28, 1, 2, 0.0, 255.0, ["a", "b"])
+    positions = {}
+    for kind in ("random", "grid"):
+        torch.manual_seed(0)
+        network = Generator(schema, NetworkParams(width=64, heads=2, position=kind))
+        positions[kind] = network.body.position.detach()
+    assert torch.equal(positions["random"][-1], positions["grid"][-1])  # the label is on no grid
+    waves = positions["grid"][:-1].view(14, 14, 64)
+    assert abs(float(waves.square().mean()) - float(positions["random"].square().mean())) < 0.05
+
+    def alike(lines: int, columns: int) -> float:
+        a, b = waves[: 14 - lines, : 14 - columns], waves[lines:, columns:]
+        return float(torch.cosine_similarity(a, b, dim=-1).mean())
+
+    assert alike(0, 1) > alike(0, 3) > 0.0
+    assert alike(1, 0) > alike(3, 0) > alike(5, 5)
+    assert float(torch.cdist(waves.view(-1, 64), waves.view(-1, 64)).fill_diagonal_(9).min()) > 0.5  # all differ
