@@ -58,6 +58,7 @@ TINY = [
     "network.width=16",
     "network.depth=1",
     "train.steps=1000",
+    "train.processes=1",
     "train.batch_size=16",
     "train.log_interval=5",
     "tasks.train_rows=2048",
