@@ -6,7 +6,7 @@
 nap: a project with this repository's stages and their needs, each a nap that writes its outs, so that what is measured
 is orchestration and not training. real: a clone of the last commit, its own stages with the overrides given; every full
 run starts without outs, dvc.lock and cache. The flow starts its own temporary Prefect server. Rounds alternate between
-the sides; the best round counts. CPU seconds include the server's. The flow runs stages beside one another where the
+the sides; the best run of a kind counts. CPU seconds include the server's. The flow runs stages beside one another where the
 graph allows, `dvc repro` one after the other.
 
 Prints one JSON object as its last line: `full_added_s`, `noop_added_s`, and `ratio`, flow over dvc for a full run.
@@ -38,6 +38,7 @@ from pipeline.params import load_params, to_dict
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "orchestration.csv"
 SIDES = {"dvc": ["-m", "dvc", "repro", "--quiet"], "flow": ["-m", "flows.reproduce"]}
+KINDS = ("full", "noop", "noop", "noop")  # of a round; what is short is measured more often
 NAP = "import pathlib, sys, time; time.sleep(float(sys.argv[1])); pathlib.Path(sys.argv[2]).write_text(sys.argv[3])"
 
 
@@ -82,11 +83,11 @@ def rounds(n: int, root: Path, scratch: Path, make_stale: Callable[[str], None])
     rows = []
     environment = child_environment() | {"PREFECT_HOME": str(scratch / "prefect"), "PREFECT_LOGGING_LEVEL": "WARNING"}
     environment["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "300"
-    with tqdm(total=4 * (n + 1), unit="run") as bar:
+    with tqdm(total=len(SIDES) * len(KINDS) * (n + 1), unit="run") as bar:
         for number in range(n + 1):  # round 0 fills caches: Prefect makes its database, Python and Numba their code
             for side in SIDES:
                 make_stale(f"{side}-{number}")
-                for kind in ("full", "noop"):
+                for kind in KINDS:
                     wall_s, cpu_s = run_side(side, root, environment)
                     if number:
                         rows.append({"side": side, "kind": kind, "round": number, "wall_s": wall_s, "cpu_s": cpu_s})
