@@ -6,8 +6,8 @@
 nap: a project with this repository's stages and their needs, each a nap that writes its outs, so that what is measured
 is orchestration and not training. real: a clone of the last commit, its own stages with the overrides given; every full
 run starts without outs, dvc.lock and cache. The flow starts its own temporary Prefect server. Rounds alternate between
-the sides; the best run of a kind counts. CPU seconds include the server's. The flow runs stages beside one another where the
-graph allows, `dvc repro` one after the other.
+the sides; the best run of a kind counts. CPU seconds include the server's. The flow runs stages beside one another where
+the graph allows, `dvc repro` one after the other.
 
 Prints one JSON object as its last line: `full_added_s`, `noop_added_s`, and `ratio`, flow over dvc for a full run.
 Appends the table to benchmarks/results/orchestration.csv.

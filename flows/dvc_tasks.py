@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -48,6 +49,12 @@ class Output:
     def is_busy(self) -> bool:
         """True when another DVC process holds what this one needs."""
         return any(sign in line for sign in _BUSY for line in self.lines)
+
+    def ending(self, code: int, stage: str) -> str:
+        """`was ended by SIGTERM`, or `ended with code 1: <reason>`."""
+        if code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return f"ended with code {code}: {self.reason(stage)}"
 
     def reason(self, stage: str) -> str:
         """The stage's own message (`<stage>: …`), else DVC's error, else the last line."""
@@ -127,6 +134,6 @@ def run_stage(
         if code == 0:
             return
         if not (output.is_busy and time.monotonic() < limit):
-            raise StageFailed(f"stage '{stage}' ended with code {code}: {output.reason(stage)}")
+            raise StageFailed(f"stage '{stage}' {output.ending(code, stage)}")
         log(f"another DVC process works in {root}; trying again in {_BUSY_WAIT_S:g} s")
         time.sleep(_BUSY_WAIT_S)

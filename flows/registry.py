@@ -21,7 +21,7 @@ import typer
 
 from flows.workshop import git
 from pipeline.files import remove_leftovers, replaced_folder, write_json
-from pipeline.paths import Paths
+from pipeline.paths import Paths, default_root
 from pipeline.revisions import resolve
 
 ARTIFACT, STAGE = "generator", "production"
@@ -146,7 +146,7 @@ app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=Tru
 def show(context: typer.Context) -> None:
     """The promoted models of this project, newest first."""
     if context.invoked_subcommand is None:
-        for model in history(Path.cwd()):
+        for model in history(default_root()):
             print(f"{model.version}  {model.revision[:12]}  {model.reason}")
 
 
@@ -154,7 +154,7 @@ def show(context: typer.Context) -> None:
 def promote_by_hand(revision: str, reason: str = "promoted by hand") -> None:
     """Promotes the model of a commit, tag or experiment."""
     try:
-        model = promote(Path.cwd(), revision, reason)
+        model = promote(default_root().resolve(), revision, reason)
     except (ValueError, RuntimeError) as error:
         print(f"registry: {error}", file=sys.stderr)
         raise typer.Exit(1) from error

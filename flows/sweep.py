@@ -121,7 +121,7 @@ def experiment_task(root: Path, version: Version, jobs: int) -> str:
                     output = Output(logger.info)
                     code = run_dvc(folder, arguments, output, timeout_s=params.stage_timeout_s)
                     if code != 0:
-                        raise StageFailed(f"{label(version)} ended with code {code}: {output.reason('dvc')}")
+                        raise StageFailed(f"{label(version)} {output.ending(code, 'dvc')}")
                 publish(folder, experiment_reference(folder, name, commit))
                 owner.unlink()
                 return name

@@ -58,7 +58,7 @@ def dvc(folder: Path, arguments: list[str], log: Callable[[str], object]) -> Non
     output = Output(log)
     code = run_dvc(folder, arguments, output, timeout_s=DVC_TIMEOUT_S)
     if code != 0:
-        raise RuntimeError(f"dvc {' '.join(arguments)} ended with code {code}: {output.reason('dvc')}")
+        raise RuntimeError(f"dvc {' '.join(arguments)} {output.ending(code, 'dvc')}")
 
 
 def git(folder: Path, *arguments: str, stdin: str = "") -> str:

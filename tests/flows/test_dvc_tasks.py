@@ -75,6 +75,8 @@ def test_the_reason_is_the_stages_then_dvcs_then_the_last_line():
         output(line)
     assert output.reason("train") == "no rows"
     assert output.reason("tasks") == "failed to reproduce 'train'"
+    assert output.ending(1, "train") == "ended with code 1: no rows"
+    assert output.ending(-15, "train") == "was ended by SIGTERM"
     assert not output.is_busy
 
 
