@@ -6,6 +6,7 @@ import json
 import os
 
 import pytest
+import yaml
 
 from flows.dvc_tasks import Output, StageFailed, child_environment, run_stage, stage_order, stale_stages
 from tests.imports import ROOT
@@ -43,6 +44,22 @@ def test_stages_run_once_and_only_what_changed_is_stale(small_project):
     assert "a done" in run(root, "a", force=True)
     (root / "params.yaml").write_text("seed: 1\n")
     assert stale_stages(root, "a") == {"a"}
+
+
+def test_a_change_of_the_users_own_file_makes_fetch_stale(small_project):
+    """This project's stage fetch depends on what dataset.watch names; `biglearn init` sets it to the user's file."""
+    root = small_project
+    watched = [d for d in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["fetch"]["deps"] if "$" in d]
+    assert watched == ["${dataset.watch}"]
+    stage = {"cmd": "echo read > copy", "deps": watched, "params": ["dataset"], "outs": ["copy"]}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"fetch": stage}}))
+    outside = root.parent / "own.csv"
+    outside.write_text("a\n1\n")
+    (root / "params.yaml").write_text(yaml.safe_dump({"dataset": {"path": str(outside), "watch": str(outside)}}))
+    run(root, "fetch")
+    assert stale_stages(root, ["fetch"]) == set()
+    outside.write_text("a\n2\n")
+    assert stale_stages(root, ["fetch"]) == {"fetch"}
 
 
 def test_a_failed_stage_is_told_in_its_own_words(small_project):
