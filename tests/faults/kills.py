@@ -37,11 +37,13 @@ class Outcome:
 
 
 class Victim:
-    """A workspace in which every stage has run once, and how long each took after its imports, in seconds."""
+    """A workspace in which every stage has run, and how long each takes after its imports, in seconds.
+
+    Every stage runs twice, since the first time Numba compiles, and the shorter time counts."""
 
     def __init__(self, root: Path, stages: tuple[str, ...] = STAGES) -> None:
         self.work: Workspace = small_workspace(root)
-        self.duration_s = {stage: self._first_run(stage) for stage in stages}
+        self.duration_s = {stage: min(self._timed_run(stage) for _ in range(2)) for stage in stages}
         self.results = self.compared()
 
     def compared(self) -> dict[str, str]:
@@ -75,10 +77,10 @@ class Victim:
         wrong += [str(p) for p in self.work.where.data.rglob("*.tmp")]
         return wrong + [k for k, v in self.compared().items() if self.results.get(k) != v] + self.damage()
 
-    def _first_run(self, stage: str) -> float:
-        process = self.work.start(stage)
-        lock = self._lock(stage)
-        wait_until(lock.exists, process)
+    def _timed_run(self, stage: str) -> float:
+        process, lock = self.work.start(stage), self._lock(stage)
+        before = lock.stat().st_mtime_ns if lock.exists() else 0
+        wait_until(lambda: lock.exists() and lock.stat().st_mtime_ns != before, process)
         started = time.monotonic()
         assert process.wait(300) == 0, self.work.output(stage)
         return time.monotonic() - started
