@@ -74,7 +74,7 @@ def trained(root: Path, processes: int, *, torchrun: bool = False, sharding: str
     return work
 
 
-@pytest.mark.parametrize("sharding", ["none", "optimiser"])
+@pytest.mark.parametrize("sharding", ["none", pytest.param("optimiser", marks=pytest.mark.slow)])
 def test_two_processes_stopped_then_finished_by_one(tmp_path, one_process, sharding):
     work = Workspace(tmp_path, SHORT).prepared()
     process = work.start("train", "train.processes=2", f"train.sharding={sharding}")
