@@ -102,3 +102,13 @@ def test_children_use_this_interpreter_and_their_own_folder(monkeypatch):
     child = child_environment()
     assert "BIGLEARN_ROOT" not in child
     assert child["PATH"].split(os.pathsep)[0].endswith("bin")
+
+
+def test_dvc_finds_the_page_of_its_plots():
+    from dvc.config import Config
+    from dvc_render.html import HTML
+
+    folder = ROOT / ".dvc"
+    page = folder / Config(str(folder)).get("plots", {})["html_template"]
+    drawn = HTML(page.read_text(encoding="utf8")).with_scripts("<script></script>").with_element("<p>plot</p>").embed()
+    assert "<script></script>" in drawn and "<p>plot</p>" in drawn and "{" + "plot_divs}" not in drawn
