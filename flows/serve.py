@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -30,9 +29,8 @@ from flows.show import REPORT_URL
 from flows.temporary_server import wait_until_healthy
 from pipeline.paths import Paths, default_root
 
-HOST, POOL = "127.0.0.1", "local"
+HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
-MISSED_HEART_S = 120  # seconds without a heartbeat after which a run counts as crashed
 
 
 def serve(root: Path, port: int) -> None:
@@ -51,48 +49,15 @@ def serve(root: Path, port: int) -> None:
             _prefect(root, environment, "server", "start", "--host", HOST, "--port", str(port))
         )
         wait_until_healthy(f"{url}/api", server, START_LIMIT_S)
-        _run_once(root, environment, sys.executable, "-m", "flows.serve", "--prepare")
+        _run_once(root, environment, sys.executable, "-m", "flows.scheduler")
         _run_once(root, environment, sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
         worker = stack.enter_context(
-            _prefect(root, environment, "worker", "start", "--pool", POOL, "--install-policy", "never")
+            _prefect(root, environment, "worker", "start", "--pool", "local", "--install-policy", "never")
         )
         print(f"Prefect's pages: {url} · report: {report} · Ctrl-C ends everything", flush=True)
         while (server.poll(), worker.poll()) == (None, None):
             time.sleep(1.0)
         raise RuntimeError("the server or the worker ended by itself; its last lines are above")
-
-
-def prepare() -> None:
-    """Creates, where they are missing, the work pool and the automation that ends runs whose heart stopped."""
-    from prefect.automations import Automation
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.events.actions import ChangeFlowRunState
-    from prefect.events.schemas.automations import EventTrigger, Posture
-    from prefect.exceptions import ObjectAlreadyExists
-
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        except ObjectAlreadyExists:
-            print(f"work pool '{POOL}' exists")
-        name = "End runs whose heart stopped"
-        if any(found.name == name for found in client.read_automations()):
-            return
-        ends = ["Completed", "Failed", "Cancelled", "Crashed"]
-        Automation(
-            name=name,
-            trigger=EventTrigger(
-                match={"prefect.resource.id": "prefect.flow-run.*"},
-                for_each={"prefect.resource.id"},
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in ends)},
-                posture=Posture.Proactive,
-                threshold=1,
-                within=MISSED_HEART_S,
-            ),
-            actions=[ChangeFlowRunState(state="CRASHED", message="no heartbeat: its process or machine is gone")],
-        ).create()
 
 
 @contextmanager
@@ -138,11 +103,8 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def main(port: int = 4200, only_prepare: Annotated[bool, typer.Option("--prepare", hidden=True)] = False) -> None:
+def main(port: int = 4200) -> None:
     """Serves Prefect's pages, schedules and a worker on this machine until Ctrl-C."""
-    if only_prepare:
-        prepare()
-        return
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         serve(default_root(), port)

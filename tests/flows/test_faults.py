@@ -8,52 +8,65 @@ from __future__ import annotations
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.flows.fault_rounds import Project, Round, cache_state, rounds_of
 
 ROUNDS = int(os.environ.get("BIGLEARN_FAULT_ROUNDS", "1"))
+PAIRS = (  # the longest first
+    ("train", "retrain"),
+    ("commit", "retrain"),
+    ("together", "retrain"),
+    ("train", "reproduce"),
+    ("commit", "reproduce"),
+)
+Rounds = dict[tuple[str, str], Future]
 
 
-def check(template, folder, environment, pairs) -> list[Round]:
-    """Every round, sound; the pairs (kind, flow) run beside one another, each in a project of its own."""
-    rounds: list[Round] = []
+@pytest.fixture(scope="module")
+def rounds(model_template, tmp_path_factory, prefect_environment) -> Iterator[Rounds]:
+    """(kind, flow) → its rounds, under way or done: three at a time, each in a project of its own."""
+    folder = tmp_path_factory.mktemp("faults")
 
-    def work(pair: tuple[str, str]) -> list[str]:
-        kind, flow = pair
-        root = shutil.copytree(template, folder / f"{kind}-{flow}", symlinks=True)
-        return rounds_of(Project(root, flow, environment), kind, range(ROUNDS), rounds.append)
+    def work(kind: str, flow: str) -> list[Round]:
+        root = shutil.copytree(model_template, folder / f"{kind}-{flow}", symlinks=True)
+        done: list[Round] = []
+        rounds_of(Project(root, flow, prefect_environment), kind, range(ROUNDS), done.append)
+        return done
 
-    with ThreadPoolExecutor(len(pairs)) as pool:
-        wrong = [line for lines in pool.map(work, pairs) for line in lines]
-    assert wrong == []
-    assert len(rounds) == ROUNDS * len(pairs)
-    return rounds
+    with ThreadPoolExecutor(3) as pool:
+        yield {pair: pool.submit(work, *pair) for pair in PAIRS}
+
+
+def check(future: Future, hits: set[str]) -> None:
+    """Every round was run, hit what it may hit, and left nothing wrong."""
+    done = future.result()
+    assert [line for round_ in done for line in round_.wrong] == []
+    assert len(done) == ROUNDS
+    assert {round_.hit for round_ in done} <= hits
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_killed_during_train(model_template, tmp_path, prefect_environment):
-    pairs = [("train", "reproduce"), ("train", "retrain")]
-    rounds = check(model_template, tmp_path, prefect_environment, pairs)
-    assert {r.hit for r in rounds} == {"training"}
+@pytest.mark.parametrize("flow", ["reproduce", "retrain"])
+def test_killed_during_train(flow, rounds):
+    check(rounds["train", flow], {"training"})
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_killed_during_a_commit(model_template, tmp_path, prefect_environment):
-    pairs = [("commit", "reproduce"), ("commit", "retrain")]
-    rounds = check(model_template, tmp_path, prefect_environment, pairs)
-    assert {r.hit for r in rounds} <= {"commit", "after the commit"}
+@pytest.mark.parametrize("flow", ["reproduce", "retrain"])
+def test_killed_during_a_commit(flow, rounds):
+    check(rounds["commit", flow], {"commit", "after the commit"})
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_two_retrains_together(model_template, tmp_path, prefect_environment):
-    rounds = check(model_template, tmp_path, prefect_environment, [("together", "retrain")])
-    assert all(r.hit in ("none killed; one Skipped", "none killed; one Unchanged") for r in rounds)
+def test_two_retrains_together(rounds):
+    check(rounds["together", "retrain"], {"none killed; one Skipped", "none killed; one Unchanged"})
 
 
 def test_a_damaged_file_of_the_cache_is_found(tmp_path):

@@ -18,7 +18,8 @@ import psutil
 import pytest
 import yaml
 
-from flows.serve import MISSED_HEART_S, report_server
+from flows.scheduler import MISSED_HEART_S
+from flows.serve import report_server
 from tests.flows.prefect_server import free_port
 from tests.flows.projects import commit, write_params
 from tests.imports import ROOT
