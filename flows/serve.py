@@ -105,7 +105,8 @@ def _interrupt(*_: object) -> None:
 
 def main(port: int = 4200) -> None:
     """Serves Prefect's pages, schedules and a worker on this machine until Ctrl-C."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell's background job starts with it ignored
+        signal.signal(number, _interrupt)
     try:
         serve(default_root(), port)
     except KeyboardInterrupt:

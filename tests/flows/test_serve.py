@@ -40,6 +40,7 @@ def test_deployments_name_flows_that_exist_and_run_one_at_a_time():
         file, name = entrypoint.split(":")
         assert f"def {name}(" in (ROOT / file).read_text()
         assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+        assert deployment["work_pool"]["job_variables"]["command"] == "python -m flows.child - prefect.engine"
     assert flows["flows/retrain.py:retrain"]["schedules"][0]["cron"]
 
 
@@ -183,7 +184,8 @@ def wait(condition: Callable[[], bool], limit_s: float, explain: Callable[[], st
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_killed_run_does_not_stay_running(model_project, tmp_path):
-    """Seconds when the worker lives and sees it; two minutes when all is killed, even with a new server."""
+    """Seconds when the worker lives and sees it; two minutes when all is killed, even with a new server. Nothing goes
+    on when the worker is killed."""
     root = model_project
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(ROOT / name, root)
@@ -197,6 +199,13 @@ def test_a_killed_run_does_not_stay_running(model_project, tmp_path):
         scheduler.wait_for_training()
         next(p for p in scheduler.parts() if "prefect.engine" in p.cmdline()).kill()
         assert wait(lambda: scheduler.states(first) == ["CRASHED"], 60) < 30
+        orphan = scheduler.run()
+        scheduler.wait_for_training()
+        parts = scheduler.parts()
+        next(p for p in parts if "worker" in p.cmdline()).kill()
+        assert psutil.wait_procs(parts, timeout=60)[1] == []
+        assert scheduler.process.wait() == 1
+        scheduler.start()
         second = scheduler.run()
         scheduler.wait_for_training()
         time.sleep(2)  # until its first heartbeat has reached the database
@@ -207,6 +216,7 @@ def test_a_killed_run_does_not_stay_running(model_project, tmp_path):
         wait(lambda: scheduler.states(second) == ["CRASHED"], 300)
         print(f"Crashed {time.monotonic() - killed:.0f} s after the kill of server, worker and flow")
         assert time.monotonic() - killed < MISSED_HEART_S + 90
+        wait(lambda: scheduler.states(orphan) == ["CRASHED"], 200)
         write_params(root, steps=1)
         third = scheduler.run()  # the dead run no longer holds the deployment's only place
         wait(lambda: scheduler.states(third) == ["COMPLETED"], 200)
