@@ -253,6 +253,13 @@ def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def readable(rows: np.ndarray, schema: Schema) -> pd.DataFrame:
+    """(N, C) rows as people read them: a column `text` of a text, else the columns with the words of categories."""
+    if all(token.group == TEXT_GROUP for token in schema.tokens):
+        return pd.DataFrame({"text": [texts(row, schema) for row in rows]})
+    return frame_of_rows(rows[None], schema)
+
+
 def words_of(schema: Schema, token_name: str, codes: np.ndarray) -> list[str | None]:
     """The words of category codes (N,); None where NaN."""
     words = schema.categories.get(token_name)

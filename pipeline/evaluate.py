@@ -18,11 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from pipeline import charts, evaluation_pictures
 from pipeline.cells import Task, curve_tasks, named_tasks, predicted_tokens, token_codes, whole_images
 from pipeline.classifier import train_classifier
+from pipeline.data_files import readable
 from pipeline.devices import choose_device
 from pipeline.evaluation import (
     METHODS,
@@ -49,6 +51,8 @@ from pipeline.table_scores import category_distance, column_distances, table_sco
 
 TABLE_VALUES = 1 << 26  # cells of a table's held-out rows, at most, that distances of columns see: they are sorted
 SHOWN_ROWS = 100_000  # held-out rows of a table in the histograms, at most
+SHOWN_ROWS = 6  # of a table or a text, in rows.csv
+SIDE = "which rows"  # its first column
 LEAST_WHOLE_IMAGES = 32  # of each split: below, neither a classifier nor a distance between distributions means much
 IMAGE_TITLES = {
     "accuracy": "completed image shows its class",
@@ -106,6 +110,8 @@ def run(params: Params, where: Paths) -> dict[str, float]:
             metrics |= svm_scores(schema, _some(data.train, params.evaluate.baseline_rows, params.seed), data.rows)
         bar.set_postfix_str("pictures", refresh=False)
         _write_tables(fresh, data, table)
+        if schema.image is None:
+            _write_rows(fresh, {"drawn": samples, "held out": data.rows}, schema)
         _write_pictures(fresh, data, samples, params)
         bar.update(bar.total - bar.n)
     metrics |= {"evaluated_rows": len(data.rows), "joint_samples": len(samples)}
@@ -224,6 +230,13 @@ def _write_tables(folder: Path, data: Data, table: Table) -> None:
     if panels:
         chart = charts.lines(panels, "|S| / L", columns=2)
         write_bytes(folder / "completion.png", charts.png(chart))
+
+
+def _write_rows(folder: Path, sides: dict[str, np.ndarray], schema: Schema) -> None:
+    """rows.csv: the first rows of each side, as people read them."""
+    parts = [readable(rows[:SHOWN_ROWS].astype(np.float32), schema).assign(**{SIDE: s}) for s, rows in sides.items()]
+    table = pd.concat(parts)
+    write_text(folder / "rows.csv", table[[SIDE, *table.columns[:-1]]].to_csv(index=False, float_format="%.5g"))
 
 
 def _write_pictures(folder: Path, data: Data, samples: np.ndarray, params: Params) -> None:

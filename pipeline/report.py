@@ -45,6 +45,7 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
         "tiles": report_parts.tiles(merged),
         "samples": [p for name, p in evaluated.items() if name in SAMPLES],
         "score_charts": [p for name, p in evaluated.items() if name not in SAMPLES],
+        "rows": report_parts.shown_rows(where),
         "joint_table": report_parts.joint_table(metrics.get("evaluate", {})),
         "task_table": report_parts.task_table(where),
         "curves": report_parts.training_curves(where),

@@ -181,13 +181,24 @@ def joint_table(metrics: dict[str, float]) -> list[tuple[str, str, str]]:
     ]
 
 
+def shown_rows(where: Paths) -> list[list[str]]:
+    """The lines of data/plots/evaluate/rows.csv, the header first; [] where it is not there."""
+    path = where.plots / "evaluate" / "rows.csv"
+    if not path.is_file():
+        return []
+    with open(path, encoding="utf8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
 def task_table(where: Paths) -> dict[str, Any]:
-    """{columns, groups: [(task, [(method, values)])]} of the named tasks; {} without data/plots/evaluate/tasks.csv."""
+    """{columns, groups: [(task, [(method, values)])]} of the named tasks; {} where data/plots/evaluate/tasks.csv has none."""
     path = where.plots / "evaluate" / "tasks.csv"
     if not path.is_file():
         return {}
     with open(path, encoding="utf8", newline="") as stream:
         lines = [line for line in csv.DictReader(stream) if line["task"] in TASK_TITLES or line["task"] == "s50"]
+    if not lines:
+        return {}
     columns = [c for c in SCORE_TITLES if any(line[c] for line in lines)]
     groups = []
     for task in dict.fromkeys(line["task"] for line in lines):

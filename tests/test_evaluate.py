@@ -93,6 +93,9 @@ def test_a_table_with_missing_cells(tmp_path):
     columns = [line["column"] for line in lines_of(where.plots / "evaluate" / "columns.csv")]
     assert columns == ["size", "weight", "sign", "colour"]
     assert (where.plots / "evaluate" / "marginals.png").exists()
+    shown = lines_of(where.plots / "evaluate" / "rows.csv")
+    assert [line["which rows"] for line in shown] == ["drawn"] * 6 + ["held out"] * 6
+    assert list(shown[0]) == ["which rows", "size", "weight", "sign", "colour"]
 
 
 def test_rows_of_nothing_but_categories(tmp_path):

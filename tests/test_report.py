@@ -145,6 +145,20 @@ def test_tables_curves_parameters_and_provenance_are_there(project):
     assert "step 6000" not in words, "four sample grids at most, first and last included"
 
 
+def test_rows_of_a_table_are_shown_where_there_is_no_image(tmp_path):
+    where = Paths(tmp_path)
+    folder = where.plots / "evaluate"
+    folder.mkdir(parents=True)
+    write_text(folder / "rows.csv", "which rows,age,<job>\ndrawn,41,clerk & co\nheld out,,cook\n")
+    write_text(folder / "tasks.csv", "task,method,accuracy,label_accuracy,rmse,diversity,energy_score\n")
+    write_text(where.metrics / "evaluate.json", "{}")
+    page = page_of(where)
+    assert page.open == []
+    for text in ("which rows", "<job>", "41", "clerk & co", "Rows drawn whole from the model"):
+        assert text in page.words, text
+    assert "Conditional tasks" not in page.words and "hold no image" not in page.words
+
+
 def test_stages_that_did_not_run_are_named(written):
     words = written[0].words
     assert "The stage simulate has not run: its results are missing from this page." in words
