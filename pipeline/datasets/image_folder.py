@@ -61,10 +61,11 @@ def _channels(files: list[Path], colour: str) -> int:
 
 def _read(files: list[Path], size: int, channels: int) -> tuple[np.ndarray, list[Path]]:
     """((N, size·size·channels) uint8 pixels, the files they came from); prints what was left out and why."""
-    pixels, kept, faults = [], [], []
+    pixels = np.empty((len(files), size * size * channels), np.uint8)  # takes memory only as it is filled
+    kept, faults = [], []
     for file in tqdm(files, "images", unit="file", dynamic_ncols=True, leave=False):
         try:
-            pixels.append(fit_pixels(open_image(file), size, size, channels)[0].ravel())
+            pixels[len(kept)] = fit_pixels(open_image(file), size, size, channels)[0].ravel()
             kept.append(file)
         except NotAnImage as error:
             faults.append(str(error))
@@ -72,7 +73,7 @@ def _read(files: list[Path], size: int, channels: int) -> tuple[np.ndarray, list
         print(f"image_folder: left out {fault}")
     if len(faults) > NAMED_FAULTS:
         print(f"image_folder: left out {len(faults) - NAMED_FAULTS} more files of {len(files)}")
-    return np.stack(pixels) if pixels else np.empty((0, size * size * channels), np.uint8), kept
+    return pixels[: len(kept)], kept
 
 
 def _categories(folder: Path, files: list[Path], params: Params) -> dict[str, tuple[list[str], np.ndarray]]:
