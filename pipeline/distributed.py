@@ -66,9 +66,25 @@ def join(device: torch.device) -> World:
     if not started_by_torchrun() or int(os.environ["WORLD_SIZE"]) == 1:
         return World()
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        _meet("nccl" if device.type == "cuda" else "gloo")
     host_group = dist.new_group(backend="gloo") if device.type == "cuda" else None
     return World(dist.get_rank(), dist.get_world_size(), host_group)
+
+
+def _meet(backend: str) -> None:
+    """Joins the process group that torchrun, or `launch`, describes in the environment.
+
+    torchrun keeps one key-value store over restarts of its processes, so that a new one may read the address of a dead
+    one (PyTorch issue 135712). On one node the number of restarts is the same for all and sets the keys apart; over
+    several nodes it is not: there docs/scaling.md tells what to set.
+    """
+    restarts, nodes = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), os.environ.get("GROUP_WORLD_SIZE", "1")
+    if restarts == "0" or nodes != "1":
+        dist.init_process_group(backend)
+        return
+    store, process, processes = next(dist.rendezvous("env://"))
+    own_keys = dist.PrefixStore(f"restart-{restarts}", store)
+    dist.init_process_group(backend, store=own_keys, rank=process, world_size=processes)
 
 
 def leave() -> None:

@@ -103,12 +103,19 @@ def test_torchrun_starts_again_after_a_killed_worker(tmp_path, one_process):
     work = Workspace(tmp_path, {**SHORT, "train": {**SHORT["train"], "checkpoint_interval": 5}}).prepared()
     launcher = (*TORCHRUN, "2", "--max-restarts", "1", "-m")
     process = work.start("train", launcher=launcher)
+    workers: list[psutil.Process] = []
+
+    def both_started() -> bool:
+        children = psutil.Process(process.pid).children()
+        workers[:] = [c for c in children if "pipeline.train" in " ".join(c.cmdline())]
+        return len(workers) == 2
+
+    assert wait_until(both_started, process), work.output("train")  # looked for before there is any haste
     assert wait_until(lambda: bool(checkpoint_steps(work)), process), work.output("train")
-    workers = [c for c in psutil.Process(process.pid).children() if "pipeline.train" in " ".join(c.cmdline())]
     workers[-1].kill()
     assert process.wait(240) == 0, work.output("train")
     metrics = json.loads((work.where.metrics / "train.json").read_text(encoding="utf8"))
-    assert len(workers) == 2 and metrics["resumed_at_step"] >= 5
+    assert metrics["resumed_at_step"] >= 5, work.output("train")
     check_same(one_process, work)
 
 
