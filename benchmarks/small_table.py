@@ -40,18 +40,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", default="yacht", choices=list(TABLES))
     parser.add_argument("--rows", type=int, default=500, help="training rows at most")
+    parser.add_argument("--samples", type=int, default=2000, help="generated rows")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     case = make_case(options.table, "mcar", options.seed, options.rows)
     started = time.process_time()
     imputer = BigLearnImputer(random_state=options.seed).fit(case.train)
     fit_cpu_s = time.process_time() - started
-    generated = imputer.generate(len(case.train), random_state=options.seed + 1)
+    generated = imputer.generate(options.samples, random_state=options.seed + 1)
     draws = imputer.sample(case.seen("test"), draws=10)
     whole = pd.concat([case.train, generated, case.test, *draws], ignore_index=True)
     cells = standardised_codes(whole)
     n, m = len(case.train), len(case.test)
-    train, made, real = cells[:n], cells[n : 2 * n], cells[2 * n : 2 * n + m]
+    train, made, real, drawn = np.split(cells, np.cumsum([n, options.samples, m]))
     noise = np.random.default_rng(options.seed).normal(0, COPY_NOISE, train.shape)
     sides = {"generated": made, "held_out_real": real[: m // 2], "noisy_copies": train + noise}
     stamp = key() | {"table": options.table, "train_rows": n, "held_out_rows": m, "seed": options.seed}
@@ -66,7 +67,7 @@ def main() -> None:
         print(f"{name:13} " + "  ".join(f"{k} {v:.3f}" for k, v in scores.items()))
         summary |= {f"{name}_{k}": round(v, 4) for k, v in scores.items()}
     append(RESULTS, table)
-    spread = cells[2 * n + m :].reshape(10, m, -1).std(0)[case.test_mask]
+    spread = drawn.reshape(10, m, -1).std(0)[case.test_mask]
     summary["draw_diversity"] = round(float(spread.mean()), 4)
     ratio = round(summary["generated_diversity"] / summary["held_out_real_diversity"], 3)
     print(json.dumps({"benchmark": "small_table", "ratio": ratio, "chance_near_rate": NEAR_SHARE} | stamp | summary))
