@@ -38,7 +38,7 @@ from flows import registry
 from flows.workshop import workshop_folder
 from pipeline.model_files import read_network
 from tests.flows.prefect_server import prefect_server
-from tests.flows.projects import dvc, run, with_model, write_params
+from tests.flows.projects import run, state, with_model, write_params
 from tests.imports import ROOT
 
 KINDS = (
@@ -124,10 +124,8 @@ class Project:
 
     def check(self, result: Round, trained_on: str) -> None:
         """Adds to `result` what is wrong: DVC's status, hashes of the cache, the model that is promoted."""
-        if json.loads(dvc(self.folder, "status", "--json")) != {}:
-            result.wrong.append("dvc status is not clean")
-        if "uncommitted" in json.loads(dvc(self.folder, "data", "status", "--json")):
-            result.wrong.append("dvc data status: uncommitted changes")
+        status, uncommitted = state(self.folder)
+        result.wrong += [f"dvc status: {name}" for name in status] + [f"uncommitted: {kind}" for kind in uncommitted]
         files, damaged = cache_state(self.root / ".dvc" / "cache" / "files" / "md5")
         result.cache_files = files
         result.wrong += [f"damaged in the cache: {name}" for name in damaged]
@@ -210,13 +208,14 @@ def anywhere(project: Project, result: Round, lr: float, moment: float) -> None:
         project.finish(measured)
         project.duration_s, result.wrong = measured.healing_s, measured.wrong
     project.change("anywhere", lr=lr, log_interval=BALLAST_MB // 4)
-    process = project.start()
+    before, process = len(project.log.read_text()), project.start()
     after_s = moment * project.duration_s
     time.sleep(after_s)
-    last = project.log.read_text().rstrip().rsplit("\n", 1)[-1]
+    said = project.log.read_text()[before:].rstrip().rsplit("\n", 1)[-1]
     has_ended = process.poll() is not None
     project.kill(process, result)
-    result.hit = "nothing, it had ended" if has_ended else f"after '{last.rsplit(' - ', 1)[-1][:60]}'"
+    moment_hit = f"after '{said.rsplit(' - ', 1)[-1][:60]}'" if said else "start-up"
+    result.hit = "nothing, it had ended" if has_ended else moment_hit
     result.killed_after_s = round(after_s, 2)
     project.finish(result)
     project.duration_s = min(project.duration_s, after_s + result.healing_s)

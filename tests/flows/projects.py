@@ -6,6 +6,7 @@ metric that follows train.lr, and a training that takes train.steps hundredths o
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,13 @@ STAGES = {
 }
 
 
+STATE = """import json
+from dvc.repo import Repo
+with Repo() as repo:
+    print(json.dumps([repo.status(), repo.data_status()["uncommitted"]]))
+"""
+
+
 def run(folder: Path, *command: str) -> str:
     """Output of a command in `folder`."""
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
@@ -81,6 +89,12 @@ def run(folder: Path, *command: str) -> str:
 def dvc(folder: Path, *arguments: str) -> str:
     """Output of a dvc command in `folder`."""
     return run(folder, sys.executable, "-m", "dvc", *arguments)
+
+
+def state(folder: Path) -> tuple[dict, dict]:
+    """(`dvc status`, the uncommitted part of `dvc data status`) in one process; both empty when all is clean."""
+    status, uncommitted = json.loads(run(folder, sys.executable, "-c", STATE).splitlines()[-1])
+    return status, {kind: names for kind, names in uncommitted.items() if names}
 
 
 def start_project(root: Path) -> None:

@@ -13,7 +13,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from flows.dvc_tasks import run_dvc
 from tests.flows.fault_rounds import Project, Round, cache_state, rounds_of
+from tests.flows.projects import state
 
 ROUNDS = int(os.environ.get("BIGLEARN_FAULT_ROUNDS", "1"))
 PAIRS = (  # the longest first
@@ -75,3 +77,12 @@ def test_a_damaged_file_of_the_cache_is_found(tmp_path):
     whole.write_text("hello")
     broken.write_text("hello")
     assert cache_state(tmp_path) == (2, [broken.name])
+
+
+def test_a_project_that_is_not_clean_is_found(model_project):
+    assert state(model_project)[0].keys() == {"fetch", "train", "evaluate"}  # nothing has run
+    assert run_dvc(model_project, ["repro", "--quiet"], print, timeout_s=100) == 0
+    assert state(model_project) == ({}, {})
+    (model_project / "data" / "models" / "ballast").write_text("changed")
+    status, uncommitted = state(model_project)
+    assert status.keys() == {"train"} and set(uncommitted) == {"modified"}
