@@ -15,6 +15,7 @@ import hashlib
 import io
 import itertools
 import json
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -206,6 +207,7 @@ def task_runner(kind: str, address: str | None, jobs: int) -> TaskRunner:
         if kind == "dask":
             from prefect_dask import DaskTaskRunner
 
+            logging.getLogger("distributed").setLevel(logging.WARNING)  # else it tells how each connection closes
             # a process a job, and no page that the whole network could open
             local = {"n_workers": jobs, "threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None}
             return DaskTaskRunner(address=address, cluster_kwargs=None if address else local)
