@@ -77,7 +77,9 @@ class Features:
 
         def kept() -> Iterator[np.ndarray]:
             for part in parts:
-                near.append(part[: max(0, NEIGHBOURHOOD_ROWS - sum(len(p) for p in near))])
+                left = NEIGHBOURHOOD_ROWS - sum(len(p) for p in near)
+                if left > 0:
+                    near.append(part[:left].copy())  # a view would keep the whole part in memory
                 yield part
 
         moments = metrics.Moments.of(kept())

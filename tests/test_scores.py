@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import row_file
+from pipeline import row_file, scores
 from pipeline.cells import Task, curve_tasks, named_tasks
 from pipeline.classifier import train_classifier
 from pipeline.principal import PrincipalComponents
@@ -189,6 +191,22 @@ def test_rows_in_a_file_are_scored_as_in_memory(digits, tmp_path, monkeypatch):
     assert category_distance(train, files[1], schema) == pytest.approx(category_distance(train, holes, schema))
     again = [train_classifier(schema, rows, epochs=1) for rows in (train, files[0])]
     assert np.array_equal(*(c.features(schema.images(test)) for c in again))
+
+
+def test_of_many_features_only_moments_and_the_first_are_kept(monkeypatch):
+    monkeypatch.setattr(scores, "NEIGHBOURHOOD_ROWS", 25)
+    rows = np.random.default_rng(0).normal(size=(100, 3))
+    alive: list[weakref.ref] = []
+
+    def parts():
+        for start in range(0, 100, 10):
+            part = rows[start : start + 10].copy()
+            alive.append(weakref.ref(part))
+            yield part
+
+    found = scores.Features.of(parts())
+    assert np.array_equal(found.near, rows[:25]) and found.moments.count == 100
+    assert [ref() for ref in alive] == [None] * 10
 
 
 def test_indicators_of_categories_keep_missing_cells():
