@@ -74,6 +74,7 @@ app = typer.Typer(
 )
 
 Model = Annotated[Path, typer.Argument(help="Folder that `fit` wrote, or the folder of a saved generator.")]
+Data = Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")]
 Output = Annotated[
     Path,
     typer.Option(
@@ -105,7 +106,7 @@ def _examples(text: str) -> str:
     )
 )
 def fit(
-    data: Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")],
+    data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new model.")],
     settings: Settings = None,
     seed: Seed = 0,
@@ -130,7 +131,7 @@ def fit(
     )
 )
 def init(
-    data: Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")],
+    data: Data,
     settings: Settings = None,
     project: Root = None,
 ) -> None:
