@@ -230,9 +230,10 @@ def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
         found = day.last_json("step_mnist")
         eager, compiled = found.get("step_ms_graph_mnist"), found.get("step_ms_compiled_graph_mnist")
         compiles = bool(eager and compiled and eager > COMPILE_GAIN * compiled)
-        settings = [*settings, f"train.time_limit_s={max(1.0, seconds):.0f}", f"train.compile={str(compiles).lower()}"]
+        limits = [f"train.time_limit_s={max(1.0, seconds):.0f}", f"train.compile={str(compiles).lower()}"]
         if not proof:
-            settings.append("train.steps=1000000")
+            limits.append("train.steps=1000000")
+        settings = [*limits, *settings]  # the last word is the caller's
     trained = day.run(Part("train", stages(day, ["train"], settings), seconds + 60, environment=here))
     if trained:
         for name in ("generator", "discriminator"):
