@@ -51,7 +51,14 @@ IMAGES = [
 DATASETS = {
     "mnist": IMAGES,
     "fashion_mnist": IMAGES,
-    "celeba10k": [*IMAGES, "prepare.image_size_px=64", "prepare.patch_size_px=8", "network.width=256"],
+    "celeba10k": [
+        *IMAGES,
+        "prepare.image_size_px=64",
+        "prepare.patch_size_px=8",
+        "network.width=256",
+        "network.heads=8",
+        "network.choice_passes=8",
+    ],
 }
 TINY = [
     "dataset.name=digits",

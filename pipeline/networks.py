@@ -28,6 +28,7 @@ from pipeline.schema import Group, Schema
 from pipeline.sums import cumulative
 
 POSITION_SCALE = 0.5  # standard deviation of the positions at the start
+CERTAIN = 30.0  # logit of a choice that is known, the others' being 0
 Noise = torch.Generator | RowNoise | None
 
 
@@ -163,12 +164,19 @@ class Generator(nn.Module):
     image. order "one_pass": all targets at once, categories relaxed to probabilities. order "one_by_one", where every
     token is a choice: a pass gives p(x_t | x_S) of each target and needs no noise; a sampler draws the targets one
     after the other, each given those before it, in random order (any-order autoregression, 2110.02037).
+
+    choice_passes K > 1, for categorical_first: categories that depend on one another, as a face's attributes. One pass
+    would draw them independently given x_S. In training the first pass is shown k/K of the categories, k uniform in
+    0…K−1, and the rest is generated given the true ones, so that cross-entropy teaches p(c | x_S, some of c) and the
+    adversarial loss p(rest | x_S, c), and no discriminator is fed combinations that only independence makes. A sampler
+    draws a K-th of them a pass.
     """
 
     def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend, params.dropout)
         self.order = params.order
+        self.choice_passes = params.choice_passes
         self.straight_through = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
@@ -200,15 +208,33 @@ class Generator(nn.Module):
         chosen = (role == TARGET) & self.discrete
         # Rows that draw no choice keep only their CLS token in the first pass: it costs them almost nothing.
         first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
-        first = self._raw(features, first_role, noise, rank, quiet=not self.straight_through)
-        known = self.fill(features, first_role, self._draw_choices(first, noise))
-        known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
+        if self.training and self.choice_passes > 1:
+            first, known = self._taught_choices(features, role, first_role, chosen, noise, rank)
+        else:
+            first = self._raw(features, first_role, noise, rank, quiet=not self.straight_through)
+            known = self.fill(features, first_role, self._draw_choices(first, noise))
+            known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
         rest = (role == TARGET) & ~self.discrete
         visible = torch.where(chosen, SOURCE, role)
         second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
         second = self._raw(known, second_role, noise, rank)
         raw = torch.where(self.discrete[self.token_of_feature], first, second)
         return Generated(self.fill(known, visible, second), raw)
+
+    def _taught_choices(
+        self, features: Tensor, role: Tensor, first_role: Tensor, chosen: Tensor, noise: Noise, rank: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """((B, F) logits of the `chosen` (B, L) given some of them, (B, F) sources and true choices); see the class.
+
+        The choices that are shown get their true value as a certain one: they cost the likelihood nothing.
+        """
+        passes, (rows, tokens) = self.choice_passes, role.shape
+        done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
+        shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
+        logits = self._raw(features, torch.where(shown, SOURCE, first_role), noise, rank, quiet=True)
+        logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
+        known = torch.where(((role == SOURCE) | chosen)[:, self.token_of_feature], features, features.new_zeros(()))
+        return logits, known
 
     def fill(self, features: Tensor, role: Tensor, generated: Tensor) -> Tensor:
         """(B, F) `features` with the target tokens replaced by `generated`, and hidden tokens by 0."""

@@ -162,6 +162,7 @@ class NetworkParams:
         ("categorical_first", "one_pass", "one_by_one"),
         "categories first and the rest given them (chain rule), every target in one pass, or one after the other",
     )
+    choice_passes: int = ranged(1, 1, 256, "passes that share out the categories of categorical_first; 1: independent")
     dropout: float = ranged(0.0, 0.0, 0.9, "share of the generator's MLP activations dropped in training")
     noise_width: int = ranged(32, 1, 4096, "global noise dimensions; each target token gets its own of the same width")
 

@@ -142,6 +142,8 @@ class Sampler:
             return features
         if self.generator.order == "one_by_one":
             return self._draw_one_by_one(features, role, noise)
+        if self.generator.order == "categorical_first" and self.generator.choice_passes > 1:
+            features, role = self._draw_choices_in_passes(features, role, noise)
         return self.generator(features, role, noise).features
 
     def _draw_one_by_one(self, features: Tensor, role: Tensor, noise: torch.Generator) -> Tensor:
@@ -158,6 +160,23 @@ class Sampler:
             new = self.generator.token_of_feature[None] == next_token
             features[left] = torch.where(new, drawn, some_features)
             role[left] = some_role.scatter(1, next_token, SOURCE)
+
+    def _draw_choices_in_passes(self, features: Tensor, role: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(features, roles) in which the categories are drawn and sources: in random order, a share of them a pass,
+        each given those of the passes before."""
+        g = self.generator
+        chosen = (role == TARGET) & g.discrete
+        count = chosen.sum(1, keepdim=True)
+        key = torch.rand(role.shape, generator=noise, device=role.device)
+        place = torch.where(chosen, key, 2.0).argsort(1).argsort(1)
+        passes = min(g.choice_passes, int(count.max()))
+        asked = torch.where(chosen | (role == SOURCE), role, HIDDEN)
+        for k in range(passes):
+            now = chosen & (place >= count * k // passes) & (place < count * (k + 1) // passes)
+            drawn = g(features, asked, noise).features
+            features = torch.where(now[:, g.token_of_feature], drawn, features)
+            asked, role = torch.where(now, SOURCE, asked), torch.where(now, SOURCE, role)
+        return features, role
 
     @torch.inference_mode()
     def _means(self, features: Tensor, role: Tensor) -> np.ndarray:

@@ -86,6 +86,11 @@ class TrainingStep:
         self.adam_g = self.flat_g.adam(params.lr, params.beta2, params.beta1, params.weight_decay)
         self.adam_d = self.flat_d.adam(params.lr, params.beta2, params.beta1)
         generator.straight_through = params.straight_through or params.likelihood_weight == 0
+        if generator.straight_through and generator.choice_passes > 1:
+            raise ValueError(
+                "'network.choice_passes' must be 1 where the adversarial loss teaches the choices (train.straight_through, "
+                f"or train.likelihood_weight 0). Got {generator.choice_passes}."
+            )
         self.autocast = autocast
         self.kinds = kinds_of(generator.body.groups, generator.spacing)
         self.non_finite = torch.zeros((), device=self.flat_g.values.device)  # updates in a row that were skipped
