@@ -18,12 +18,16 @@ _MATRIX = re.compile(r"\b(HGMMA|HMMA|QGMMA|UTCHMMA|UTCQMMA|UTCMMA|IMMA)")
 
 @dataclass(frozen=True)
 class Resources:
-    """What one compiled kernel uses. spill_bytes: local memory per thread; matrix: matrix instructions by name."""
+    """What one compiled kernel uses. spill_bytes: local memory per thread; matrix: matrix instructions by name;
+    serialized: the assembler lets every asynchronous one of Hopper wait for the last (ptxas calls it C7515), which it
+    does to a whole kernel where a branch before a loop writes what the loop accumulates.
+    """
 
     registers: int
     spill_bytes: int
     shared_bytes: int
     matrix: dict[str, int]
+    serialized: bool
 
 
 def compile_kernel(kernel, types: dict[str, str], constants: dict[str, object], architecture: int | str, **options):
@@ -61,7 +65,9 @@ def resources(compiled) -> Resources:
     matrix: dict[str, int] = {}
     for name in _MATRIX.findall(code):
         matrix[name] = matrix.get(name, 0) + 1
-    return Resources(int(found[1]), int(found[2]), compiled.metadata.shared, matrix)
+    groups = len(re.findall(r"\bHGMMA\b.*gsb0", code))  # a group of products ends with this barrier
+    serialized = 1 < groups == matrix.get("HGMMA", 0)
+    return Resources(int(found[1]), int(found[2]), compiled.metadata.shared, matrix, serialized)
 
 
 def _cuobjdump(flag: str, file: str) -> str:

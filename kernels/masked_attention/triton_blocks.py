@@ -9,11 +9,101 @@ row and δ = G·o, a single sweep gives the constants, since
 
 5 + 7 + 8 products of block size. Programs whose block lies beyond the end of their row leave at once.
 
+Each sweep takes whole blocks without a mask, then what the row has beyond them, masked: in one narrow block of TAIL
+where that suffices. (Not before: a branch that writes what the loop accumulates makes the assembler run its asynchronous
+products one by one.) A block that a program owns may reach beyond the row: those lines are read as 0, give
+finite results and are never stored. A swept block must add nothing there: keys get weight 0; queries have lse = ∞.
+
 Shapes and memory as in triton_tile.py; delta, m, w: (H, M) float32 like lse. blocks: blocks of the longest row.
+A line is one token's D elements; lines of qkv lie 3·H·D elements apart, those of gradient H·D.
 """
 
 import triton
 import triton.language as tl
+
+TAIL = tl.constexpr(16)
+
+
+@triton.jit
+def _place(cu_seqlens, heads, blocks, BLOCK: tl.constexpr):
+    """(head, first packed token of the row as int64, the row's length, first token of the program's block)."""
+    row = tl.program_id(0) // (blocks * heads)
+    head = (tl.program_id(0) // blocks) % heads
+    start = tl.load(cu_seqlens + row)
+    length = tl.load(cu_seqlens + row + 1) - start
+    return head, start.to(tl.int64), length, (tl.program_id(0) % blocks) * BLOCK
+
+
+@triton.jit
+def _lines(base, apart, left, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr):
+    """(BLOCK, BLOCK_D) lines from `base` on, `apart` elements from each other; 0 beyond D, and from line `left` on if
+    MASKED."""
+    i = tl.arange(0, BLOCK)[:, None]
+    d = tl.arange(0, BLOCK_D)[None, :]
+    at = base + (i * apart + d)
+    if MASKED:
+        block = tl.load(at, mask=(i < left) & (d < D), other=0.0)
+    elif D < BLOCK_D:
+        block = tl.load(at, mask=tl.broadcast_to(d < D, [BLOCK, BLOCK_D]), other=0.0)
+    else:
+        block = tl.load(at)
+    return block
+
+
+@triton.jit
+def _store(base, apart, left, block, D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Stores the lines of `block` before line `left`, as `_lines` reads them."""
+    i = tl.arange(0, BLOCK)[:, None]
+    d = tl.arange(0, BLOCK_D)[None, :]
+    tl.store(base + (i * apart + d), block.to(base.dtype.element_ty), mask=(i < left) & (d < D))
+
+
+@triton.jit
+def _values(base, left, other, BLOCK: tl.constexpr, MASKED: tl.constexpr):
+    """(BLOCK,) values from `base` on, `other` from place `left` on if MASKED."""
+    i = tl.arange(0, BLOCK)
+    if MASKED:
+        values = tl.load(base + i, mask=i < left, other=other)
+    else:
+        values = tl.load(base + i)
+    return values
+
+
+@triton.jit
+def _keep_keys(
+    x, other, ranks, r, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr
+):  # fmt: skip
+    """x (queries, BLOCK keys) where the query may see the key, `other` elsewhere. r: ranks of the queries."""
+    if HAS_RANK:
+        seen = _values(ranks, left, 0, BLOCK, MASKED)[None, :] <= r[:, None]
+        if MASKED:
+            seen = seen & (tl.arange(0, BLOCK) < left)[None, :]
+        x = tl.where(seen, x, other)
+    elif MASKED:
+        x = tl.where((tl.arange(0, BLOCK) < left)[None, :], x, other)
+    return x
+
+
+@triton.jit
+def _forward_step(
+    o, top, total, q, r, keys, ranks, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The online softmax after BLOCK more keys: (Σ pV, largest score so far, Σ p). keys: their first line."""
+    k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    s = _keep_keys(s, -float("inf"), ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    new_top = tl.maximum(top, tl.max(s, 1) * scale_log2)
+    shift = new_top
+    if HAS_RANK:
+        shift = tl.where(new_top == -float("inf"), 0.0, new_top)  # no key seen yet
+    p = tl.exp2(s * scale_log2 - shift[:, None])
+    decay = tl.exp2(top - shift)
+    total = total * decay + tl.sum(p, 1)
+    o = tl.dot(p.to(v.dtype), v, acc=o * decay[:, None], input_precision=PRECISION)
+    return o, new_top, total
 
 
 @triton.jit
@@ -23,47 +113,61 @@ def forward_blocks(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """out and lse of BLOCK_M queries, by an online softmax over all keys of the row."""
-    first = (tl.program_id(0) % blocks) * BLOCK_M
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    i = first + tl.arange(0, BLOCK_M)
-    inside = i < length
-    token = (start + i).to(tl.int64)
-    used = inside[:, None] & wide
-    q = tl.load(qkv + ((token * 3 * heads + head) * D)[:, None] + d[None, :], mask=used, other=0.0)
+    span = heads * D
+    line = qkv + head * D
+    left = length - first
+    q = _lines(line + (start + first) * (3 * span), 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    # a factor ≥ 0 may leave the maximum: its sign goes to q, exactly; 1e-30 for 0 keeps −∞·c at −∞
+    q = tl.where(scale_log2 < 0, -q, q)
+    scale_log2 = tl.maximum(tl.abs(scale_log2), 1e-30)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + token, mask=inside, other=32767)
+        r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     top = tl.full([BLOCK_M], -float("inf"), tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     o = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for first_key in range(0, length, BLOCK_N):
-        j = first_key + tl.arange(0, BLOCK_N)
-        key = j < length
-        key_token = (start + j).to(tl.int64)
-        at = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :]
-        k = tl.load(qkv + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        v = tl.load(qkv + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
-        allowed = key[None, :]
-        if HAS_RANK:
-            allowed = allowed & (tl.load(rank + key_token, mask=key, other=0)[None, :] <= r[:, None])
-        s = tl.where(allowed, s, -float("inf"))
-        new_top = tl.maximum(top, tl.max(s, 1))
-        shift = tl.where(new_top == -float("inf"), 0.0, new_top)  # no key seen yet
-        p = tl.exp2(s - shift[:, None])
-        decay = tl.exp2(top - shift)
-        total = total * decay + tl.sum(p, 1)
-        o = tl.dot(p.to(v.dtype), v, acc=o * decay[:, None], input_precision=PRECISION)
-        top = new_top
+    rest = length % BLOCK_N
+    whole = length - rest
+    for key in range(0, whole, BLOCK_N):
+        o, top, total = _forward_step(
+            o, top, total, q, r, line + span + (start + key) * (3 * span), rank + start + key, scale_log2, span, 0,
+            D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    keys = line + span + (start + whole) * (3 * span)
+    if rest > TAIL:
+        o, top, total = _forward_step(
+            o, top, total, q, r, keys, rank + start + whole, scale_log2, span, rest,
+            D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        o, top, total = _forward_step(
+            o, top, total, q, r, keys, rank + start + whole, scale_log2, span, rest,
+            D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
     o = o / total[:, None]
-    tl.store(out + ((token * heads + head) * D)[:, None] + d[None, :], o.to(out.dtype.element_ty), mask=used)
-    tl.store(lse + head.to(tl.int64) * tokens + token, top + tl.log2(total), mask=inside)
+    _store(out + head * D + (start + first) * span, span, left, o, D, BLOCK_M, BLOCK_D)
+    i = tl.arange(0, BLOCK_M)
+    tl.store(lse + head.to(tl.int64) * tokens + start + first + i, top + tl.log2(total), mask=i < left)
+
+
+@triton.jit
+def _backward_rows_step(
+    d_q, q, g, log_total, row_delta, r, keys, ranks, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """d_q after BLOCK more keys, without the scale."""
+    k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    p = tl.exp2(s * scale_log2 - log_total[:, None])
+    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
+    d_s = (p * (d_p - row_delta[:, None])).to(k.dtype)
+    return tl.dot(d_s, k, acc=d_q, input_precision=PRECISION)
 
 
 @triton.jit
@@ -73,47 +177,74 @@ def backward_rows(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """delta and the query part of d_qkv for BLOCK_M queries."""
-    first = (tl.program_id(0) % blocks) * BLOCK_M
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    i = first + tl.arange(0, BLOCK_M)
-    inside = i < length
-    token = (start + i).to(tl.int64)
-    used = inside[:, None] & wide
-    at_q = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
-    at_out = ((token * heads + head) * D)[:, None] + d[None, :]
-    at_row = head.to(tl.int64) * tokens + token
-    q = tl.load(qkv + at_q, mask=used, other=0.0)
-    g = tl.load(gradient + at_out, mask=used, other=0.0)
-    o = tl.load(out + at_out, mask=used, other=0.0)
+    span = heads * D
+    line = qkv + head * D
+    left = length - first
+    at_out = (start + first) * span + head * D
+    at_row = head.to(tl.int64) * tokens + start + first
+    q = _lines(line + (start + first) * (3 * span), 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    g = _lines(gradient + at_out, span, left, D, BLOCK_M, BLOCK_D, True)
+    o = _lines(out + at_out, span, left, D, BLOCK_M, BLOCK_D, True)
+    log_total = _values(lse + at_row, left, 0.0, BLOCK_M, True)
     row_delta = tl.sum(g.to(tl.float32) * o.to(tl.float32), 1)
-    tl.store(delta + at_row, row_delta, mask=inside)
-    log_total = tl.load(lse + at_row, mask=inside, other=0.0)
+    i = tl.arange(0, BLOCK_M)
+    tl.store(delta + at_row + i, row_delta, mask=i < left)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + token, mask=inside, other=32767)
+        r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for first_key in range(0, length, BLOCK_N):
-        j = first_key + tl.arange(0, BLOCK_N)
-        key = j < length
-        key_token = (start + j).to(tl.int64)
-        at = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :]
-        k = tl.load(qkv + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        v = tl.load(qkv + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        allowed = inside[:, None] & key[None, :]
-        if HAS_RANK:
-            allowed = allowed & (tl.load(rank + key_token, mask=key, other=0)[None, :] <= r[:, None])
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
-        p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
-        d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
-        d_s = (p * (d_p - row_delta[:, None])).to(k.dtype)
-        d_q = tl.dot(d_s, k, acc=d_q, input_precision=PRECISION)
-    tl.store(d_qkv + at_q, (d_q * scale).to(d_qkv.dtype.element_ty), mask=used)
+    rest = length % BLOCK_N
+    whole = length - rest
+    for key in range(0, whole, BLOCK_N):
+        keys = line + span + (start + key) * (3 * span)
+        d_q = _backward_rows_step(
+            d_q, q, g, log_total, row_delta, r, keys, rank + start + key, scale_log2, span, 0,
+            D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    keys = line + span + (start + whole) * (3 * span)
+    if rest > TAIL:
+        d_q = _backward_rows_step(
+            d_q, q, g, log_total, row_delta, r, keys, rank + start + whole, scale_log2, span, rest,
+            D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_q = _backward_rows_step(
+            d_q, q, g, log_total, row_delta, r, keys, rank + start + whole, scale_log2, span, rest,
+            D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    _store(d_qkv + (start + first) * (3 * span) + head * D, 3 * span, left, d_q * scale, D, BLOCK_M, BLOCK_D)
+
+
+@triton.jit
+def _keep_queries(x, ranks, r, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr):
+    """x (keys, BLOCK queries) where the query may see the key, 0 elsewhere. r: ranks of the keys."""
+    if HAS_RANK:
+        x = tl.where(r[:, None] <= _values(ranks, left, 0, BLOCK, MASKED)[None, :], x, 0.0)
+    return x
+
+
+@triton.jit
+def _backward_columns_step(
+    d_k, d_v, k, v, r, queries, gradients, at_row, lse, delta, ranks, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """d_k, without the scale, and d_v after BLOCK more queries."""
+    q = _lines(queries, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    g = _lines(gradients, span, left, D, BLOCK, BLOCK_D, MASKED)
+    log_total = _values(lse + at_row, left, float("inf"), BLOCK, MASKED)
+    row_delta = _values(delta + at_row, left, 0.0, BLOCK, MASKED)
+    s = tl.dot(k, tl.trans(q), input_precision=PRECISION)
+    p = tl.exp2(s * scale_log2 - log_total[None, :])
+    p = _keep_queries(p, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    d_v = tl.dot(p.to(g.dtype), g, acc=d_v, input_precision=PRECISION)
+    d_p = tl.dot(v, tl.trans(g), input_precision=PRECISION)
+    d_s = (p * (d_p - row_delta[None, :])).to(q.dtype)
+    d_k = tl.dot(d_s, q, acc=d_k, input_precision=PRECISION)
+    return d_k, d_v
 
 
 @triton.jit
@@ -123,48 +254,68 @@ def backward_columns(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The key and value parts of d_qkv for BLOCK_N keys; everything is transposed (keys first)."""
-    first = (tl.program_id(0) % blocks) * BLOCK_N
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_N)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    j = first + tl.arange(0, BLOCK_N)
-    key = j < length
-    key_token = (start + j).to(tl.int64)
-    used = key[:, None] & wide
-    at_k = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :] + heads * D
-    k = tl.load(qkv + at_k, mask=used, other=0.0)
-    v = tl.load(qkv + at_k + heads * D, mask=used, other=0.0)
+    span = heads * D
+    line = qkv + head * D
+    left = length - first
+    at_k = (start + first) * (3 * span) + span
+    k = _lines(line + at_k, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    v = _lines(line + at_k + span, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + key_token, mask=key, other=0)
+        r = _values(rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    for first_query in range(0, length, BLOCK_M):
-        i = first_query + tl.arange(0, BLOCK_M)
-        inside = i < length
-        token = (start + i).to(tl.int64)
-        at_q = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
-        at_out = ((token * heads + head) * D)[:, None] + d[None, :]
-        at_row = head.to(tl.int64) * tokens + token
-        q = tl.load(qkv + at_q, mask=inside[:, None] & wide, other=0.0)
-        g = tl.load(gradient + at_out, mask=inside[:, None] & wide, other=0.0)
-        log_total = tl.load(lse + at_row, mask=inside, other=0.0)
-        row_delta = tl.load(delta + at_row, mask=inside, other=0.0)
-        allowed = key[:, None] & inside[None, :]
-        if HAS_RANK:
-            allowed = allowed & (r[:, None] <= tl.load(rank + token, mask=inside, other=0)[None, :])
-        s = tl.dot(k, tl.trans(q), input_precision=PRECISION) * scale_log2
-        p = tl.where(allowed, tl.exp2(s - log_total[None, :]), 0.0)
-        d_v = tl.dot(p.to(g.dtype), g, acc=d_v, input_precision=PRECISION)
-        d_p = tl.dot(v, tl.trans(g), input_precision=PRECISION)
-        d_s = (p * (d_p - row_delta[None, :])).to(q.dtype)
-        d_k = tl.dot(d_s, q, acc=d_k, input_precision=PRECISION)
-    tl.store(d_qkv + at_k, (d_k * scale).to(d_qkv.dtype.element_ty), mask=used)
-    tl.store(d_qkv + at_k + heads * D, d_v.to(d_qkv.dtype.element_ty), mask=used)
+    rest = length % BLOCK_M
+    at_row = head.to(tl.int64) * tokens
+    for query in range(0, length - rest, BLOCK_M):
+        at = start + query
+        d_k, d_v = _backward_columns_step(
+            d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
+            lse, delta, rank + at, scale_log2, span, 0,
+            D, BLOCK_M, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    at = start + (length - rest)
+    if rest > TAIL:
+        d_k, d_v = _backward_columns_step(
+            d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
+            lse, delta, rank + at, scale_log2, span, rest,
+            D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_k, d_v = _backward_columns_step(
+            d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
+            lse, delta, rank + at, scale_log2, span, rest,
+            D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    d_keys = d_qkv + head * D + at_k
+    _store(d_keys, 3 * span, left, d_k * scale, D, BLOCK_N, BLOCK_D)
+    _store(d_keys + span, 3 * span, left, d_v, D, BLOCK_N, BLOCK_D)
+
+
+@triton.jit
+def _double_constants_step(
+    d_g, m_sum, q, a, log_total, r, keys, cotangents, ranks, scale, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """((P∘M)V + PC, m) after BLOCK more keys."""
+    k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    e = _lines(cotangents, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    c = _lines(cotangents + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    p = tl.exp2(s * scale_log2 - log_total[:, None])
+    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
+    m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION)
+    p_m = p * (m * scale)
+    m_sum += tl.sum(p_m, 1)
+    d_g = tl.dot(p_m.to(v.dtype), v, acc=d_g, input_precision=PRECISION)
+    d_g = tl.dot(p.to(c.dtype), c, acc=d_g, input_precision=PRECISION)
+    return d_g, m_sum
 
 
 @triton.jit
@@ -175,56 +326,73 @@ def double_constants(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """delta, m (mean), w and d_gradient for BLOCK_M queries: 5 products."""
-    first = (tl.program_id(0) % blocks) * BLOCK_M
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    i = first + tl.arange(0, BLOCK_M)
-    inside = i < length
-    token = (start + i).to(tl.int64)
-    used = inside[:, None] & wide
-    at_q = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
-    at_out = ((token * heads + head) * D)[:, None] + d[None, :]
-    at_row = head.to(tl.int64) * tokens + token
-    q = tl.load(qkv + at_q, mask=used, other=0.0)
-    a = tl.load(cotangent + at_q, mask=used, other=0.0)
-    log_total = tl.load(lse + at_row, mask=inside, other=0.0)
+    span = heads * D
+    left = length - first
+    at_q = (start + first) * (3 * span) + head * D
+    at_out = (start + first) * span + head * D
+    at_row = head.to(tl.int64) * tokens + start + first
+    q = _lines(qkv + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    a = _lines(cotangent + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    log_total = _values(lse + at_row, left, 0.0, BLOCK_M, True)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + token, mask=inside, other=32767)
+        r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     m_mean = tl.zeros([BLOCK_M], tl.float32)
     d_g = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for first_key in range(0, length, BLOCK_N):
-        j = first_key + tl.arange(0, BLOCK_N)
-        key = j < length
-        key_token = (start + j).to(tl.int64)
-        at = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :]
-        k = tl.load(qkv + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        e = tl.load(cotangent + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        v = tl.load(qkv + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        c = tl.load(cotangent + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        allowed = inside[:, None] & key[None, :]
-        if HAS_RANK:
-            allowed = allowed & (tl.load(rank + key_token, mask=key, other=0)[None, :] <= r[:, None])
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
-        p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
-        m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
-        m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION)
-        p_m = p * (m * scale)
-        m_mean += tl.sum(p_m, 1)
-        d_g = tl.dot(p_m.to(v.dtype), v, acc=d_g, input_precision=PRECISION)
-        d_g = tl.dot(p.to(c.dtype), c, acc=d_g, input_precision=PRECISION)
-    o = tl.load(out + at_out, mask=used, other=0.0).to(tl.float32)
-    g = tl.load(gradient + at_out, mask=used, other=0.0).to(tl.float32)
+    rest = length % BLOCK_N
+    whole = length - rest
+    for key in range(0, whole, BLOCK_N):
+        at = (start + key) * (3 * span) + span + head * D
+        d_g, m_mean = _double_constants_step(
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + key, scale, scale_log2,
+            span, 0, D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    at = (start + whole) * (3 * span) + span + head * D
+    if rest > TAIL:
+        d_g, m_mean = _double_constants_step(
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + whole, scale, scale_log2,
+            span, rest, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_g, m_mean = _double_constants_step(
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + whole, scale, scale_log2,
+            span, rest, D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    o = _lines(out + at_out, span, left, D, BLOCK_M, BLOCK_D, True).to(tl.float32)
+    g = _lines(gradient + at_out, span, left, D, BLOCK_M, BLOCK_D, True).to(tl.float32)
     d_g -= m_mean[:, None] * o
-    tl.store(d_gradient + at_out, d_g.to(d_gradient.dtype.element_ty), mask=used)
-    tl.store(delta + at_row, tl.sum(g * o, 1), mask=inside)
-    tl.store(mean + at_row, m_mean, mask=inside)
-    tl.store(w + at_row, tl.sum(g * d_g, 1), mask=inside)
+    _store(d_gradient + at_out, span, left, d_g, D, BLOCK_M, BLOCK_D)
+    i = tl.arange(0, BLOCK_M)
+    tl.store(delta + at_row + i, tl.sum(g * o, 1), mask=i < left)
+    tl.store(mean + at_row + i, m_mean, mask=i < left)
+    tl.store(w + at_row + i, tl.sum(g * d_g, 1), mask=i < left)
+
+
+@triton.jit
+def _double_rows_step(
+    d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, keys, cotangents, ranks, scale, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The query part of d_qkv, without the scale, after BLOCK more keys."""
+    k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    e = _lines(cotangents, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    c = _lines(cotangents + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
+    p = tl.exp2(s * scale_log2 - log_total[:, None])
+    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
+    d_s = p * (d_p - row_delta[:, None])
+    n = tl.dot(g, tl.trans(c), input_precision=PRECISION)
+    m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
+    m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION)
+    d_s2 = p * (n - row_w[:, None]) + (m * scale - row_mean[:, None]) * d_s
+    d_q = tl.dot(d_s2.to(k.dtype), k, acc=d_q, input_precision=PRECISION)
+    return tl.dot(d_s.to(e.dtype), e, acc=d_q, input_precision=PRECISION)
 
 
 @triton.jit
@@ -235,54 +403,75 @@ def double_rows(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The query part of d_qkv for BLOCK_M queries: 7 products."""
-    first = (tl.program_id(0) % blocks) * BLOCK_M
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    i = first + tl.arange(0, BLOCK_M)
-    inside = i < length
-    token = (start + i).to(tl.int64)
-    used = inside[:, None] & wide
-    at_q = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
-    at_row = head.to(tl.int64) * tokens + token
-    q = tl.load(qkv + at_q, mask=used, other=0.0)
-    a = tl.load(cotangent + at_q, mask=used, other=0.0)
-    g = tl.load(gradient + ((token * heads + head) * D)[:, None] + d[None, :], mask=used, other=0.0)
-    log_total = tl.load(lse + at_row, mask=inside, other=0.0)
-    row_delta = tl.load(delta + at_row, mask=inside, other=0.0)
-    row_mean = tl.load(mean + at_row, mask=inside, other=0.0)
-    row_w = tl.load(w + at_row, mask=inside, other=0.0)
+    span = heads * D
+    left = length - first
+    at_q = (start + first) * (3 * span) + head * D
+    at_row = head.to(tl.int64) * tokens + start + first
+    q = _lines(qkv + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    a = _lines(cotangent + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    g = _lines(gradient + (start + first) * span + head * D, span, left, D, BLOCK_M, BLOCK_D, True)
+    log_total = _values(lse + at_row, left, 0.0, BLOCK_M, True)
+    row_delta = _values(delta + at_row, left, 0.0, BLOCK_M, True)
+    row_mean = _values(mean + at_row, left, 0.0, BLOCK_M, True)
+    row_w = _values(w + at_row, left, 0.0, BLOCK_M, True)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + token, mask=inside, other=32767)
+        r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    for first_key in range(0, length, BLOCK_N):
-        j = first_key + tl.arange(0, BLOCK_N)
-        key = j < length
-        key_token = (start + j).to(tl.int64)
-        at = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :]
-        k = tl.load(qkv + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        e = tl.load(cotangent + at + heads * D, mask=key[:, None] & wide, other=0.0)
-        v = tl.load(qkv + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        c = tl.load(cotangent + at + 2 * heads * D, mask=key[:, None] & wide, other=0.0)
-        allowed = inside[:, None] & key[None, :]
-        if HAS_RANK:
-            allowed = allowed & (tl.load(rank + key_token, mask=key, other=0)[None, :] <= r[:, None])
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
-        p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
-        d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
-        d_s = p * (d_p - row_delta[:, None])
-        n = tl.dot(g, tl.trans(c), input_precision=PRECISION)
-        m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
-        m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION)
-        d_s2 = p * (n - row_w[:, None]) + (m * scale - row_mean[:, None]) * d_s
-        d_q = tl.dot(d_s2.to(k.dtype), k, acc=d_q, input_precision=PRECISION)
-        d_q = tl.dot(d_s.to(e.dtype), e, acc=d_q, input_precision=PRECISION)
-    tl.store(d_qkv + at_q, (d_q * scale).to(d_qkv.dtype.element_ty), mask=used)
+    rest = length % BLOCK_N
+    whole = length - rest
+    for key in range(0, whole, BLOCK_N):
+        at = (start + key) * (3 * span) + span + head * D
+        d_q = _double_rows_step(
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + key,
+            scale, scale_log2, span, 0, D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    at = (start + whole) * (3 * span) + span + head * D
+    if rest > TAIL:
+        d_q = _double_rows_step(
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + whole,
+            scale, scale_log2, span, rest, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_q = _double_rows_step(
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + whole,
+            scale, scale_log2, span, rest, D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    _store(d_qkv + at_q, 3 * span, left, d_q * scale, D, BLOCK_M, BLOCK_D)
+
+
+@triton.jit
+def _double_columns_step(
+    d_k, d_v, k, v, e, c, r, queries, cotangents, gradients, at_row, lse, delta, mean, w, ranks,
+    scale, scale_log2, span, left,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """d_k, without the scale, and d_v after BLOCK more queries."""
+    q = _lines(queries, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    a = _lines(cotangents, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
+    g = _lines(gradients, span, left, D, BLOCK, BLOCK_D, MASKED)
+    log_total = _values(lse + at_row, left, float("inf"), BLOCK, MASKED)
+    row_delta = _values(delta + at_row, left, 0.0, BLOCK, MASKED)
+    row_mean = _values(mean + at_row, left, 0.0, BLOCK, MASKED)
+    row_w = _values(w + at_row, left, 0.0, BLOCK, MASKED)
+    s = tl.dot(k, tl.trans(q), input_precision=PRECISION)
+    p = tl.exp2(s * scale_log2 - log_total[None, :])
+    p = _keep_queries(p, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    m = tl.dot(k, tl.trans(a), input_precision=PRECISION)
+    m = tl.dot(e, tl.trans(q), acc=m, input_precision=PRECISION)
+    m = m * scale - row_mean[None, :]
+    d_v = tl.dot((p * m).to(g.dtype), g, acc=d_v, input_precision=PRECISION)
+    d_p = tl.dot(v, tl.trans(g), input_precision=PRECISION)
+    d_s = p * (d_p - row_delta[None, :])
+    n = tl.dot(c, tl.trans(g), input_precision=PRECISION)
+    d_s2 = p * (n - row_w[None, :]) + m * d_s
+    d_k = tl.dot(d_s2.to(q.dtype), q, acc=d_k, input_precision=PRECISION)
+    d_k = tl.dot(d_s.to(a.dtype), a, acc=d_k, input_precision=PRECISION)
+    return d_k, d_v
 
 
 @triton.jit
@@ -293,56 +482,44 @@ def double_columns(
     HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The key and value parts of d_qkv for BLOCK_N keys, keys first: 8 products."""
-    first = (tl.program_id(0) % blocks) * BLOCK_N
-    head = (tl.program_id(0) // blocks) % heads
-    row = tl.program_id(0) // (blocks * heads)
-    start = tl.load(cu_seqlens + row)
-    length = tl.load(cu_seqlens + row + 1) - start
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_N)
     if first >= length:
         return
-    d = tl.arange(0, BLOCK_D)
-    wide = (d < D)[None, :]
-    j = first + tl.arange(0, BLOCK_N)
-    key = j < length
-    key_token = (start + j).to(tl.int64)
-    used = key[:, None] & wide
-    at_k = ((key_token * 3 * heads + head) * D)[:, None] + d[None, :] + heads * D
-    k = tl.load(qkv + at_k, mask=used, other=0.0)
-    v = tl.load(qkv + at_k + heads * D, mask=used, other=0.0)
-    e = tl.load(cotangent + at_k, mask=used, other=0.0)
-    c = tl.load(cotangent + at_k + heads * D, mask=used, other=0.0)
+    span = heads * D
+    left = length - first
+    at_k = (start + first) * (3 * span) + span + head * D
+    k = _lines(qkv + at_k, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    v = _lines(qkv + at_k + span, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    e = _lines(cotangent + at_k, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    c = _lines(cotangent + at_k + span, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
+    r = 0
     if HAS_RANK:
-        r = tl.load(rank + key_token, mask=key, other=0)
+        r = _values(rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    for first_query in range(0, length, BLOCK_M):
-        i = first_query + tl.arange(0, BLOCK_M)
-        inside = i < length
-        token = (start + i).to(tl.int64)
-        at_q = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
-        at_row = head.to(tl.int64) * tokens + token
-        q = tl.load(qkv + at_q, mask=inside[:, None] & wide, other=0.0)
-        a = tl.load(cotangent + at_q, mask=inside[:, None] & wide, other=0.0)
-        at_out = ((token * heads + head) * D)[:, None] + d[None, :]
-        g = tl.load(gradient + at_out, mask=inside[:, None] & wide, other=0.0)
-        log_total = tl.load(lse + at_row, mask=inside, other=0.0)
-        row_delta = tl.load(delta + at_row, mask=inside, other=0.0)
-        row_mean = tl.load(mean + at_row, mask=inside, other=0.0)
-        row_w = tl.load(w + at_row, mask=inside, other=0.0)
-        allowed = key[:, None] & inside[None, :]
-        if HAS_RANK:
-            allowed = allowed & (r[:, None] <= tl.load(rank + token, mask=inside, other=0)[None, :])
-        s = tl.dot(k, tl.trans(q), input_precision=PRECISION) * scale_log2
-        p = tl.where(allowed, tl.exp2(s - log_total[None, :]), 0.0)
-        m = tl.dot(k, tl.trans(a), input_precision=PRECISION)
-        m = tl.dot(e, tl.trans(q), acc=m, input_precision=PRECISION)
-        m = m * scale - row_mean[None, :]
-        d_v = tl.dot((p * m).to(g.dtype), g, acc=d_v, input_precision=PRECISION)
-        d_p = tl.dot(v, tl.trans(g), input_precision=PRECISION)
-        d_s = p * (d_p - row_delta[None, :])
-        n = tl.dot(c, tl.trans(g), input_precision=PRECISION)
-        d_s2 = p * (n - row_w[None, :]) + m * d_s
-        d_k = tl.dot(d_s2.to(q.dtype), q, acc=d_k, input_precision=PRECISION)
-        d_k = tl.dot(d_s.to(a.dtype), a, acc=d_k, input_precision=PRECISION)
-    tl.store(d_qkv + at_k, (d_k * scale).to(d_qkv.dtype.element_ty), mask=used)
-    tl.store(d_qkv + at_k + heads * D, d_v.to(d_qkv.dtype.element_ty), mask=used)
+    rest = length % BLOCK_M
+    at_row = head.to(tl.int64) * tokens
+    for query in range(0, length - rest, BLOCK_M):
+        at = start + query
+        at_q = at * (3 * span) + head * D
+        d_k, d_v = _double_columns_step(
+            d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
+            lse, delta, mean, w, rank + at, scale, scale_log2, span, 0,
+            D, BLOCK_M, BLOCK_D, False, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    at = start + (length - rest)
+    at_q = at * (3 * span) + head * D
+    if rest > TAIL:
+        d_k, d_v = _double_columns_step(
+            d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
+            lse, delta, mean, w, rank + at, scale, scale_log2, span, rest,
+            D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_k, d_v = _double_columns_step(
+            d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
+            lse, delta, mean, w, rank + at, scale, scale_log2, span, rest,
+            D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    _store(d_qkv + at_k, 3 * span, left, d_k * scale, D, BLOCK_N, BLOCK_D)
+    _store(d_qkv + at_k + span, 3 * span, left, d_v, D, BLOCK_N, BLOCK_D)

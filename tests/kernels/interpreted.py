@@ -60,6 +60,23 @@ def test_the_cases_reach_every_kernel():
     assert all(block_configuration(kernel, 16, 4, 80) for kernel in BLOCK_KERNELS)
 
 
+@pytest.mark.parametrize("scale", [-0.3, 0.0])
+def test_any_scale_is_exact_in_blocks(scale):
+    """The online softmax takes the maximum before the scale: its sign must not matter, nor a mask times 0."""
+    case = Case("scale", 2, 131, 1, 16, share=0.5, rank=True)
+    packing = case.packing()
+    qkv, gradient, cotangent, rank = case.tensors(packing)
+    factors = torch.tensor([scale * case.head_dim**0.5, 1.0, 1.0], dtype=torch.float64)[:, None, None]
+    found, true = (
+        derivatives(function, *(x.to(dtype) for x in (qkv, gradient, cotangent)))
+        for function, dtype in (
+            (lambda x: masked_self_attention(x, packing, rank, scale=scale, backend="triton"), torch.float32),
+            (lambda x: eager_attention(x * factors, packing, rank), torch.float64),
+        )
+    )
+    assert max(errors(found, true)) < 1e-6
+
+
 def test_non_contiguous_inputs_keep_their_second_order():
     case = Case("permuted", 2, 9, 2, 16)
     packing = case.packing()

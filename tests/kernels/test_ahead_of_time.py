@@ -38,10 +38,11 @@ def test_a_tile_of_64_runs_on_hoppers_matrix_unit_without_spills(kernel):
     assert used.matrix.get("HGMMA", 0) > 0
 
 
-@pytest.mark.parametrize("kernel", ["backward_rows", "double_rows", "double_columns"])
+@pytest.mark.parametrize("kernel", BLOCK_KERNELS)
 def test_blocks_run_on_hoppers_matrix_unit_without_spills(kernel):
-    used = attention_resources(kernel, block_configuration(kernel, 64, 2, 90), 64, "bf16", 90)
+    used = attention_resources(kernel, block_configuration(kernel, 64, 2, 90), 64, "bf16", 90, has_rank=False)
     assert used.spill_bytes == 0
+    assert not used.serialized
     assert used.shared_bytes <= SHARED_LIMIT_BYTES[90]
     assert used.matrix.get("HGMMA", 0) > 0
 
@@ -98,6 +99,7 @@ def test_every_entry_of_the_table_fits(architecture, kernel):
                 where = f"{kernel} {to} D{head_dim} {ELEMENT[size]} sm_{architecture}: {used}"
                 if architecture == 90 or (size == 2 and head_dim <= 64):  # the rest of the table follows a rule alone
                     assert used.spill_bytes <= SPILL_BUDGET_BYTES.get((kernel, size, head_dim), STACK_BYTES), where
+                    assert not used.serialized or head_dim == 16, where  # of one instruction a product, none waits
                 assert used.shared_bytes <= SHARED_LIMIT_BYTES[architecture], where
                 if size == 2 and min(to.block_m, to.block_n) >= 64 and architecture in (80, 90):
                     assert used.matrix.get(UNIT[architecture], 0) > 0, where
