@@ -123,13 +123,14 @@ def _epoch(
         if len(index) < 2:  # batch statistics need two rows
             continue
         read = rows[index.numpy()]
-        x, y = _scaled(schema.images(read), schema.pixel_range).to(device), torch.from_numpy(token_codes(schema, read))
+        x, codes = _scaled(schema.images(read), schema.pixel_range).to(device), token_codes(schema, read)
         moves = torch.randint(-shift, shift + 1, (2,)).tolist()
         logits = network(torch.roll(x, moves, (2, 3)))[1]
+        y, known = torch.from_numpy(codes).to(device), (codes >= 0).any(0)
         losses = [
-            functional.cross_entropy(part, y[:, a].to(device), label_smoothing=LABEL_SMOOTHING, ignore_index=-1)
+            functional.cross_entropy(part, y[:, a], label_smoothing=LABEL_SMOOTHING, ignore_index=-1)
             for a, part in enumerate(logits)
-            if (y[:, a] >= 0).any()
+            if known[a]
         ]
         if not losses:
             continue

@@ -5,6 +5,7 @@ data/plots/evaluate, the CSV series behind the curves, charts, and sheets of dra
 
 * An image with categories: FID, KID and neighbourhood scores in the features of a classifier trained here on the
   training split, which also judges completions. The same scores of real training rows stand beside them (`_real`).
+  Of several categories (attributes) also how they go together, and each on its own in attributes.csv.
 * An image alone: joint scores in principal components, named `pca_…`; completions by errors and diversity.
 * A table: distances of columns and correlations; completions by errors, energy score, categories and diversity.
 
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline import charts, evaluation_pictures
+from pipeline import attribute_scores, charts, evaluation_pictures
 from pipeline.cells import Task, curve_tasks, named_tasks, predicted_tokens, token_codes, whole_images
 from pipeline.classifier import train_classifier
 from pipeline.data_files import readable
@@ -112,6 +113,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
         _write_tables(fresh, data, table)
         if schema.image is None:
             _write_rows(fresh, {"drawn": samples, "held out": data.rows}, schema)
+        _write_attributes(fresh, data, samples, reader, params)
         _write_pictures(fresh, data, samples, params)
         bar.update(bar.total - bar.n)
     metrics |= {"evaluated_rows": len(data.rows), "joint_samples": len(samples)}
@@ -198,13 +200,25 @@ def _marginal_scores(samples: np.ndarray, real: np.ndarray, data: Data, folder: 
     schema, test = data.schema, data.test
     if schema.image is not None:
         pair = {"": category_distance(samples, test, schema), "_real": category_distance(real, test, schema)}
-        return {f"category_distance{k}": v for k, v in pair.items() if v is not None}
+        out = {f"category_distance{k}": v for k, v in pair.items() if v is not None}
+        return out | _attribute_scores(samples, real, data, seed)
     test = _some(test, TABLE_VALUES // len(schema.columns), seed)
     ours, theirs = column_distances(samples, test, schema), column_distances(real, test, schema)
     lines = [{"column": name, "samples": d, "real": theirs.get(name)} for name, d in ours.items()]
     write_text(folder / "columns.csv", csv_text(["column", "samples", "real"], lines))
     out = table_scores(samples, test, schema)
     return out | {f"{k}_real": v for k, v in table_scores(real, test, schema).items()}
+
+
+def _attribute_scores(samples: np.ndarray, real: np.ndarray, data: Data, seed: int) -> dict[str, float]:
+    """How categories go together, and what a constant guess of them is worth; of an image with several."""
+    schema = data.schema
+    if len(schema.tokens_of("categorical")) < 2:
+        return {}
+    test = _some(data.test, TABLE_VALUES // len(schema.columns), seed)
+    pair = {"": samples, "_real": real}
+    out = {f"correlation_distance{k}": attribute_scores.category_correlations(v, test, schema) for k, v in pair.items()}
+    return out | {"label_base_rate": float(attribute_scores.base_rates(schema, data.test).mean())}
 
 
 def _methods(data: Data, params: Params) -> list[tuple[str, int, object]]:
@@ -237,6 +251,17 @@ def _write_rows(folder: Path, sides: dict[str, np.ndarray], schema: Schema) -> N
     parts = [readable(rows[:SHOWN_ROWS].astype(np.float32), schema).assign(**{SIDE: s}) for s, rows in sides.items()]
     table = pd.concat(parts)
     write_text(folder / "rows.csv", table[[SIDE, *table.columns[:-1]]].to_csv(index=False, float_format="%.5g"))
+
+
+def _write_attributes(
+    folder: Path, data: Data, samples: np.ndarray, reader: ImageReader | None, params: Params
+) -> None:
+    """attributes.csv, for an image with several categories."""
+    names = {task.name for task in data.named}
+    if reader is None or len(predicted_tokens(data.schema)) < 2 or not {"image_to_label", "label_to_image"} <= names:
+        return
+    lines = attribute_scores.attribute_lines(data.schema, data.named, samples, data.sampler, reader, params.seed + 300)
+    write_text(folder / "attributes.csv", csv_text(list(attribute_scores.COLUMNS), lines))
 
 
 def _write_pictures(folder: Path, data: Data, samples: np.ndarray, params: Params) -> None:

@@ -13,7 +13,6 @@ from pipeline import charts
 from pipeline.cells import (
     category_counts,
     curve_tasks,
-    image_columns,
     label_columns,
     scaled_cells,
     upper_half_columns,
@@ -26,6 +25,8 @@ from pipeline.scores import RowSampler
 
 LINES, COLUMNS = 6, 16  # of the sheets of joint samples and of real images
 DRAWS = 8  # of one task, side by side
+LABEL_DRAWS = 12  # images given a label, side by side
+CAPTION_NAMES = 4  # attributes in the name of a line, at most
 CLASSES_DRAWN = 30  # lines of the sheet of classes, at most
 MARGINALS_DRAWN = 12  # columns of a table, at most
 
@@ -41,8 +42,10 @@ def example_rows(schema: Schema, rows: np.ndarray, n: int) -> np.ndarray:
 
 
 def save_sheets(folder: Path, sampler: RowSampler, samples: np.ndarray, rows: np.ndarray, seed: int) -> None:
-    """Writes joint.png, real.png, completions.png, half.png and, where there is a label, label_to_image.png.
+    """Writes joint.png, real.png, completions.png, half.png and, where there is a label, label_to_image.png; for
+    attributes more, see `_save_from_attributes`.
 
+    Nothing but generated pixels is in joint.png, label_to_image.png and one_attribute.png; the others show real ones.
     samples: joint samples (N, C); rows: held-out rows (N, C).
     """
     schema = sampler.schema
@@ -54,8 +57,10 @@ def save_sheets(folder: Path, sampler: RowSampler, samples: np.ndarray, rows: np
     _save_rising(folder / "completions.png", sampler, examples[: min(4, len(examples))], seed)
     if upper_half_columns(schema) is not None:
         _save_half(folder / "half.png", sampler, examples, seed + 1)
-    if label_columns(schema).any():
-        _save_from_label(folder / "label_to_image.png", sampler, examples, seed + 2)
+    if schema.label_token is not None:
+        _save_from_label(folder / "label_to_image.png", sampler, seed + 2)
+    elif label_columns(schema).any():
+        _save_from_attributes(folder, sampler, np.asarray(rows, np.float32), examples, seed + 2)
 
 
 def _save_rising(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> None:
@@ -79,25 +84,64 @@ def _save_half(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> 
     save_sheet(path, np.stack(columns, 1), [], ["real", "given", *(f"draw {k + 1}" for k in range(DRAWS))])
 
 
-def _save_from_label(path: Path, sampler: RowSampler, rows: np.ndarray, seed: int) -> None:
-    """One line per class; where there are attributes instead, one per example row."""
+def _save_from_label(path: Path, sampler: RowSampler, seed: int) -> None:
+    """One line per class; nothing real is shown."""
     schema = sampler.schema
-    if schema.label_token is not None:
-        token = schema.tokens[schema.label_token]
-        classes = min(token.width, CLASSES_DRAWN)
-        given = np.full((classes, len(schema.columns)), np.nan, np.float32)
-        given[:, token.columns[0]] = np.arange(classes)
-        names = [str(n) for n in schema.categories.get(token.name, range(classes))][:classes]
-        columns, titles = [], []
-    else:
-        given = np.where(label_columns(schema), rows, np.nan)
-        names, columns, titles = [], [tiles(schema, rows)], ["real"]
+    token = schema.tokens[schema.label_token]
+    classes = min(token.width, CLASSES_DRAWN)
+    given = np.full((classes, len(schema.columns)), np.nan, np.float32)
+    given[:, token.columns[0]] = np.arange(classes)
+    names = [str(n) for n in schema.categories.get(token.name, range(classes))][:classes]
+    save_sheet(path, _images_given(sampler, given, seed), names)
+
+
+def _save_from_attributes(folder: Path, sampler: RowSampler, rows: np.ndarray, examples: np.ndarray, seed: int) -> None:
+    """label_to_image.png: images given all attributes of each example, the rarest named, nothing real shown;
+    label_to_image_real.png: the same beside the real ones; one_attribute.png: given the rarer code of one attribute."""
+    schema = sampler.schema
+    given = np.where(label_columns(schema), examples, np.nan)
+    drawn = _images_given(sampler, given, seed)
+    save_sheet(folder / "label_to_image.png", drawn, _captions(schema, rows, examples))
+    titles = ["real", *(f"draw {k + 1}" for k in range(LABEL_DRAWS))]
+    save_sheet(
+        folder / "label_to_image_real.png", np.concatenate([tiles(schema, examples)[:, None], drawn], 1), [], titles
+    )
+    rarest = _rarest_codes(schema, rows)
+    single = np.full((len(rarest), len(schema.columns)), np.nan, np.float32)
+    for line, (column, code, _) in enumerate(rarest):
+        single[line, column] = code
+    names = [_said(schema, column, code) for column, code, _ in rarest]
+    save_sheet(folder / "one_attribute.png", _images_given(sampler, single, seed + 1), names)
+
+
+def _images_given(sampler: RowSampler, given: np.ndarray, seed: int) -> np.ndarray:
+    """(N, LABEL_DRAWS, H, W, 3) tiles of images drawn given the cells of (N, C) that are known."""
     observed = ~np.isnan(given)
-    targets = np.broadcast_to(image_columns(schema), given.shape)
-    draws = sampler.complete(given, observed=observed, draws=12, seed=seed, targets=targets)
-    columns += [tiles(schema, d) for d in draws]
-    titles = [*titles, *(f"draw {k + 1}" for k in range(12))] if titles else []
-    save_sheet(path, np.stack(columns, 1), names, titles)
+    draws = sampler.complete(given, observed=observed, draws=LABEL_DRAWS, seed=seed, targets=~observed)
+    return np.stack([tiles(sampler.schema, d) for d in draws], 1)
+
+
+def _rarest_codes(schema: Schema, rows: np.ndarray) -> list[tuple[int, int, float]]:
+    """(column, its rarest code among (N, C) rows, the share of it) of each category, most 40 of them."""
+    counts = category_counts(schema, rows)
+    codes = {column: min(np.flatnonzero(n), key=lambda c, n=n: n[c]) for column, n in counts.items() if n.any()}
+    return [(column, int(code), counts[column][code] / counts[column].sum()) for column, code in codes.items()][:40]
+
+
+def _said(schema: Schema, column: int, code: int) -> str:
+    """What a code says: Smiling, not Young, or colour: red."""
+    name = schema.columns[column]
+    words = schema.categories.get(name, [])
+    word = str(words[code]) if words else str(code)
+    shown = name.replace("_", " ")
+    return {"yes": shown, "no": f"not {shown}"}.get(word, f"{shown}: {word}")
+
+
+def _captions(schema: Schema, rows: np.ndarray, examples: np.ndarray) -> list[str]:
+    """The rarest attributes of each example, as said of it, CAPTION_NAMES at most."""
+    rarest = sorted(_rarest_codes(schema, rows), key=lambda one: one[2])
+    own = [[_said(schema, column, code) for column, code, _ in rarest if row[column] == code] for row in examples]
+    return [", ".join(names[:CAPTION_NAMES]) for names in own]
 
 
 def save_confusion(path: Path, shares: np.ndarray, names: list[str]) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from scipy.spatial.distance import cdist
 from scipy.stats import wasserstein_distance
 
+DIVERSITY_ROWS = 64  # whose draws are compared at a time
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -118,16 +120,16 @@ def pairwise_distance_of_draws(draws: np.ndarray, weight: np.ndarray) -> float:
     """
     draws = _checked_draws(draws)
     cells = weight.sum(1)
-    rows = cells > 0
-    if not rows.any():
-        return 0.0
-    total = np.zeros(int(rows.sum()))
-    chosen, mask = draws[:, rows], weight[rows]
-    for i in range(len(draws)):
-        for j in range(i):
-            squares = np.where(mask, chosen[i] - chosen[j], 0.0) ** 2
-            total += np.sqrt(squares.sum(1) / cells[rows])
-    return float(total.mean() / (len(draws) * (len(draws) - 1) / 2))
+    rows, pairs = np.flatnonzero(cells), np.triu_indices(len(draws), 1)
+    total = 0.0
+    for start in range(0, len(rows), DIVERSITY_ROWS):
+        part = rows[start : start + DIVERSITY_ROWS]
+        moved = np.where(weight[part], draws[:, part] - draws[0, part], 0.0).swapaxes(0, 1)  # (n, K, C)
+        product = moved @ moved.swapaxes(1, 2)  # of every pair at once: ‖a − b‖² = a·a + b·b − 2 a·b
+        length = np.diagonal(product, axis1=1, axis2=2)
+        squares = (length[:, :, None] + length[:, None] - 2 * product)[:, *pairs]
+        total += np.sqrt(squares.clip(0) / cells[part, None]).sum()
+    return float(total / max(1, len(rows)) / len(pairs[0]))
 
 
 def root_mean_square(estimate: np.ndarray, truth: np.ndarray, weight: np.ndarray) -> float:

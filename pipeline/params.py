@@ -116,6 +116,7 @@ class PrepareParams:
     text_length: int = ranged(32, 2, 4096, "characters of a row of text")
     text_characters: int = ranged(96, 2, 255, "most frequent characters with codes of their own; the rest share one")
     limit_rows: int = ranged(0, 0, 10**9, "use the first rows of the shuffled training split only; 0: all")
+    mirror: bool = described(False, "training images also seen in a mirror, after the others, with the same categories")
     table: TableParams = field(default_factory=TableParams)
 
 

@@ -57,18 +57,26 @@ class Part:
     """One split of a source's rows, read chunk by chunk.
 
     order(places): numbers of the rows at these places, int64. wanted: (N,) bool by place, None: every place. length.
+    mirror: (C,) int64 the column of each cell of a mirrored row; such rows follow the others. None: no such rows.
     """
 
     rows: Rows
     order: Callable[[np.ndarray], np.ndarray]
     wanted: np.ndarray | None
     length: int
+    mirror: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return self.length
+        return self.length if self.mirror is None else 2 * self.length
 
     def chunks(self) -> Iterator[np.ndarray]:
         """(n, C) rows of the split, in their order."""
+        yield from self._once()
+        if self.mirror is not None:
+            for part in self._once():
+                yield part[:, self.mirror]
+
+    def _once(self) -> Iterator[np.ndarray]:
         left, size = self.length, chunk_rows(math.prod(self.rows.shape[1:]))
         for start in range(0, len(self.rows), size):
             places = np.arange(start, min(start + size, len(self.rows)))
@@ -81,9 +89,10 @@ class Part:
 def split(data: RawData, params: Params) -> tuple[Part, Part]:
     """(train, test): the source's own split, else a seeded one, stratified by label. Train comes shuffled.
 
-    Raises ValueError for an empty dataset.
+    Raises ValueError for an empty dataset, and for prepare.mirror without an image.
     """
     n, limit = len(data.train), params.prepare.limit_rows
+    mirror = mirrored_columns(data.schema) if params.prepare.mirror else None
     if n == 0:
         raise ValueError("the dataset must have rows. Got 0.")
     order = _shuffled(n, params.seed)
@@ -94,7 +103,15 @@ def split(data: RawData, params: Params) -> tuple[Part, Part]:
     else:
         test = Part(data.test, lambda places: places, None, len(data.test))
         wanted, length = None, n
-    return Part(data.train, order, wanted, min(length, limit) if limit else length), test
+    return Part(data.train, order, wanted, min(length, limit) if limit else length, mirror), test
+
+
+def mirrored_columns(schema: Schema) -> np.ndarray:
+    """(C,) int64 the column of each cell of a row whose image is seen in a mirror. Raises ValueError without an image."""
+    if schema.image is None:
+        raise ValueError("'prepare.mirror' must be false where there is no image. Got true.")
+    pixels = np.arange(math.prod(schema.image)).reshape(schema.image)
+    return np.append(pixels[:, ::-1], np.arange(pixels.size, len(schema.columns)))
 
 
 def _shuffled(n: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:

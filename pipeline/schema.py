@@ -212,20 +212,20 @@ class Schema:
 
     # -- rows ↔ features ---------------------------------------------------------------------
     @cached_property
-    def _continuous(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        cols, feats, center, scale = [], [], [], []
+    def _continuous(self) -> tuple[np.ndarray, ...]:
+        """(columns, features, center, scale, lowest, highest value) of every number and pixel, in order of columns."""
+        cols, feats, center, scale, reach = [], [], [], [], []
         for i, t in enumerate(self.tokens):
             if not t.discrete:
                 cols += list(t.columns)
                 feats += range(int(self.offsets[i]), int(self.offsets[i + 1]))
                 center += [t.center] * t.width
                 scale += [t.scale] * t.width
-        return (
-            np.array(cols, np.int64),
-            np.array(feats, np.int64),
-            np.array(center, np.float32),
-            np.array(scale, np.float32),
-        )
+                reach += [t.scale if t.modality == "patch" else np.inf] * t.width
+        order = np.argsort(np.array(cols, np.int64))
+        places = [np.array(x, np.int64)[order] for x in (cols, feats)]
+        low, high = np.subtract(center, reach), np.add(center, reach)
+        return *places, *(np.array(x, np.float32)[order] for x in (center, scale, low, high))
 
     @cached_property
     def _binned(self) -> tuple[int, ...]:
@@ -261,7 +261,7 @@ class Schema:
         """(N, F) float32 features of (N, C) rows; features of missing cells are 0."""
         rows = np.asarray(rows)
         out = np.zeros((len(rows), self.n_features), np.float32)
-        cols, feats, center, scale = self._continuous
+        cols, feats, center, scale, _, _ = self._continuous
         if len(cols):
             out[:, feats] = (rows[:, cols].astype(np.float32) - center) / scale
         for i in self.tokens_of("categorical"):
@@ -279,18 +279,15 @@ class Schema:
         """(N, C) float32 rows of (N, F) features: patches clipped to their range, category = argmax."""
         features = np.asarray(features, np.float32)
         out = np.empty((len(features), len(self.columns)), np.float32)
-        cols, feats, center, scale = self._continuous
+        cols, feats, center, scale, low, high = self._continuous
         if len(cols):
-            out[:, cols] = features[:, feats] * scale + center
+            out[:, cols] = (features[:, feats] * scale + center).clip(low, high)
         for i, t in enumerate(self.tokens):
             if t.modality == "categorical":
                 out[:, t.columns[0]] = features[:, self.offsets[i] : self.offsets[i + 1]].argmax(1)
             elif t.binned:
                 place = features[:, self.offsets[i] : self.offsets[i + 1]].sum(1, dtype=np.float64)
                 out[:, t.columns[0]] = np.interp(place, np.arange(t.width + 1), t.edges)
-            elif t.modality == "patch":
-                c = list(t.columns)
-                out[:, c] = out[:, c].clip(t.center - t.scale, t.center + t.scale)
         return out
 
     # -- views for people ----------------------------------------------------------------------

@@ -7,10 +7,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.evaluate import run
 from pipeline.evaluation import Table, confusion, csv_text
-from pipeline.evaluation_pictures import example_rows
+from pipeline.evaluation_pictures import example_rows, save_sheets
 from pipeline.files import write_text
 from tests import evaluation_case as case
 
@@ -78,7 +79,29 @@ def test_attributes_are_judged_together(tmp_path):
     metrics = run(params, where)
     assert {"fid", "joint_label_agreement", "image_to_label_accuracy", "category_distance"} <= set(metrics)
     assert "min_class_share" not in metrics and 0 <= metrics["label_to_image_accuracy"] <= 1
-    assert (where.plots / "evaluate" / "label_to_image.png").exists()
+    assert {"correlation_distance", "correlation_distance_real", "label_base_rate"} <= set(metrics)
+    folder = where.plots / "evaluate"
+    for name in ("label_to_image", "label_to_image_real", "one_attribute"):
+        assert (folder / f"{name}.png").exists()
+    lines = lines_of(folder / "attributes.csv")
+    assert [line["attribute"] for line in lines] == ["a", "b"]
+    assert all(0.5 <= float(line["base_rate"]) <= 1 for line in lines)
+
+
+def test_sheets_that_may_be_shown_hold_no_real_pixel(tmp_path):
+    """A sampler that draws black: whatever is not black in these sheets was copied from real rows."""
+    schema, rows = case.attributes()
+    rows[:, :64] = rows[:, :64].clip(8, 16)
+    black = type(
+        "Black", (), {"schema": schema, "complete": lambda self, x, draws=1, **_: np.zeros((draws, *x.shape))}
+    )()
+    save_sheets(tmp_path, black, np.zeros((16, 66), np.float32), rows, seed=0)
+    for name in ("joint", "label_to_image", "one_attribute"):
+        sheet = np.asarray(Image.open(tmp_path / f"{name}.png"))
+        last = sheet[:, -60:]  # no names there
+        assert (last[..., 3] == 255).any() and not last[last[..., 3] == 255, :3].any()
+    real = np.asarray(Image.open(tmp_path / "label_to_image_real.png"))
+    assert real[30:90, :60, :3].max() > 200
 
 
 def test_a_table_with_missing_cells(tmp_path):

@@ -47,8 +47,9 @@ def make_reader(tmp_path, weights: dict[str, float], pairs: bool = False) -> Bat
 
 
 def make_step(**changes) -> TrainingStep:
+    network = replace(NETWORK, choice_passes=changes.pop("choice_passes", 1))
     train = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, **changes})
-    params = replace(merge_params({}), network=NETWORK, train=train)
+    params = replace(merge_params({}), network=network, train=train)
     return build_step(params, SCHEMA, torch.device("cpu"), 0)
 
 
@@ -63,6 +64,7 @@ MIXTURE = {"joint": 1.0, "modality": 1.0, "beta_random": 1.0}
         ({"mismatch_final_weight": 0.0, "mismatch_decay_end": 0.01}, MIXTURE),
         ({"penalty": "approximate"}, {"causal": 1.0, "beta_random": 1.0}),
         ({"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0}, MIXTURE),
+        ({"choice_passes": 3}, MIXTURE),
     ],
 )
 def test_fixed_shapes_give_the_same_step_and_never_wait(tmp_path, changes, weights):

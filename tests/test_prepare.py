@@ -43,6 +43,16 @@ def test_train_and_test_share_out_the_rows(monkeypatch, labelled, long):
     assert np.array_equal(splits(schema, rows, test_share=0.3, limit_rows=17)[0], train[:17])
 
 
+def test_mirrored_images_follow_the_training_rows():
+    schema, rows = case.attributes()
+    plain, mirrored = splits(schema, rows, limit_rows=17), splits(schema, rows, limit_rows=17, mirror=True)
+    assert np.array_equal(mirrored[0][:17], plain[0]) and np.array_equal(mirrored[1], plain[1])
+    assert np.array_equal(schema.images(mirrored[0][17:]), schema.images(plain[0])[:, :, ::-1])
+    assert np.array_equal(mirrored[0][17:, 64:], plain[0][:, 64:])
+    with pytest.raises(ValueError, match="'prepare.mirror' must be false where there is no image"):
+        splits(*case.table(), mirror=True)
+
+
 def test_chunks_change_nothing(tmp_path, monkeypatch):
     params = merge_params({"prepare": {"limit_rows": 1000}})
     found = []
