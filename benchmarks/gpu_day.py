@@ -7,6 +7,8 @@ step, memcheck, the sweep of configurations, pixels missing at random, then a da
 training to the best FID in the seconds that are left, evaluation with sheets. A part that fails or runs out of time costs only itself. A finished part is not run again: start
 the same command with the same folders to go on after a cut. Data comes from $DATA_MIRROR or the source's mirrors.
 
+Two data sets at a time on one card: each with a --work and an --out of its own.
+
 --work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained generator.
 --cpu-proof runs all parts tiny on a CPU, to prove the script where there is no card.
 """
@@ -17,6 +19,7 @@ import argparse
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -55,9 +58,18 @@ DATASETS = {
         *IMAGES,
         "prepare.image_size_px=64",
         "prepare.patch_size_px=8",
+        "prepare.mirror=true",
+        "tasks.weights={joint: 0.4, modality: 0.2, beta_random: 0.15, half: 0.25}",
         "network.width=256",
         "network.heads=8",
         "network.choice_passes=8",
+        "train.penalty_weight=1.0",
+        "train.penalty_interval=8",
+        "train.ema_decay=0.999",
+        "evaluate.rows=400",
+        "evaluate.draws=5",
+        "evaluate.source_shares=[0.1, 0.3, 0.5, 0.7, 0.9]",
+        "evaluate.classifier_epochs=40",
     ],
 }
 TINY = [
@@ -221,7 +233,7 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
 
 def stages(day: Day, names: list[str], settings: list[str]) -> list[str]:
     """A shell command that runs stages of the pipeline one after the other in the day's project."""
-    settings_text = " ".join(settings)
+    settings_text = shlex.join(settings)
     lines = " && ".join(f"{sys.executable} -m pipeline.{name} {settings_text}" for name in names)
     return ["bash", "-c", lines]
 
