@@ -129,12 +129,12 @@ def _rarest_codes(schema: Schema, rows: np.ndarray) -> list[tuple[int, int, floa
 
 
 def _said(schema: Schema, column: int, code: int) -> str:
-    """What a code says: Smiling, not Young, or colour: red."""
-    name = schema.columns[column]
-    words = schema.categories.get(name, [])
+    """What a code says: "Smiling", "not Young", "Beard" for a no to "No_Beard", "colour: red"."""
+    name = schema.columns[column].replace("_", " ")
+    words = schema.categories.get(schema.columns[column], [])
     word = str(words[code]) if words else str(code)
-    shown = name.replace("_", " ")
-    return {"yes": shown, "no": f"not {shown}"}.get(word, f"{shown}: {word}")
+    denied = name[3:] if name.startswith("No ") else f"not {name}"
+    return {"yes": name, "no": denied}.get(word, f"{name}: {word}")
 
 
 def _captions(schema: Schema, rows: np.ndarray, examples: np.ndarray) -> list[str]:

@@ -17,8 +17,9 @@ CUDA = torch.device("cuda")
 
 
 def make_step(**changes) -> TrainingStep:
+    network = replace(NETWORK, choice_passes=changes.pop("choice_passes", 1))
     settings = {"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, "autocast": "none"}
-    params = replace(merge_params({}), network=NETWORK, train=TrainParams(**(settings | changes)))
+    params = replace(merge_params({}), network=network, train=TrainParams(**(settings | changes)))
     return build_step(params, SCHEMA, CUDA, 0)
 
 
@@ -30,8 +31,9 @@ def make_step(**changes) -> TrainingStep:
         {"communication_weight": 0.5},
         {"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0, "continuous_error": "squared"},
         {"autocast": "bfloat16"},
+        {"choice_passes": 3},
     ],
-    ids=["default", "mismatch ends", "communication", "likelihood", "bfloat16"],
+    ids=["default", "mismatch ends", "communication", "likelihood", "bfloat16", "choice passes"],
 )
 def test_graphs_replay_the_step(tmp_path, changes):
     reader = make_reader(tmp_path, MIXTURE, pairs="communication_weight" in changes)
