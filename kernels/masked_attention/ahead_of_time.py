@@ -44,7 +44,7 @@ def compile_attention(
         "HAS_RANK": has_rank,
         "PRECISION": "tf32x3" if element == "fp32" and isinstance(architecture, int) else "ieee",
     }
-    return compile_kernel(kernel, types, constants, architecture, num_warps=to.warps, num_stages=to.stages)
+    return compile_kernel(kernel, types, constants, architecture, **to.options)
 
 
 def attention_resources(
@@ -83,6 +83,8 @@ def choose(
             used = attention_resources(name, to, head_dim, element, architecture)
         except Exception as error:  # the compiler gives up on a tile by many kinds of error: say so, try the next
             print(f"# {name} {to} D{head_dim} {element} sm_{architecture}: {error!r}"[:200], file=sys.stderr)
+            continue
+        if used.serialized and head_dim > 16:  # below, a product is one instruction and each is a group
             continue
         if used.shared_bytes <= SHARED_LIMIT_BYTES[architecture] and used.spill_bytes < best:
             least, best = to, used.spill_bytes if used.spill_bytes > STACK_BYTES else 0

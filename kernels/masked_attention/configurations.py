@@ -8,6 +8,7 @@ three tensor-core ones and split every operand in two: from D = 64 on only small
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,23 +31,32 @@ TILE_SIZES = (16, 32, 64, 128)
 
 @dataclass(frozen=True)
 class Configuration:
-    """How a kernel is launched. block_m: queries, block_n: keys (equal in a tile kernel)."""
+    """How a kernel is launched. block_m: queries, block_n: keys (equal in a tile kernel); registers: the most a thread
+    of an NVIDIA card may have, 0 for the compiler's choice."""
 
     block_m: int
     block_n: int
     warps: int
     stages: int
+    registers: int = 0
 
     def __str__(self) -> str:
-        return f"{self.block_m}x{self.block_n}w{self.warps}s{self.stages}"
+        limit = f"r{self.registers}" if self.registers else ""
+        return f"{self.block_m}x{self.block_n}w{self.warps}s{self.stages}{limit}"
 
     @staticmethod
     def parse(text: str) -> Configuration:
-        """Configuration written as '64x32w4s2'."""
-        blocks, rest = text.split("w")
-        block_m, block_n = blocks.split("x")
-        warps, stages = rest.split("s")
-        return Configuration(int(block_m), int(block_n), int(warps), int(stages))
+        """Configuration written as '64x32w4s2', with a limit of registers as '64x32w4s2r128'."""
+        found = re.fullmatch(r"(\d+)x(\d+)w(\d+)s(\d+)(?:r(\d+))?", text)
+        if found is None:
+            raise ValueError(f"'text' must be written as 64x32w4s2 or 64x32w4s2r128. Got {text!r}.")
+        return Configuration(*(int(n or 0) for n in found.groups()))
+
+    @property
+    def options(self) -> dict[str, int]:
+        """Compiler options of the launch."""
+        limit = {"maxnreg": self.registers} if self.registers else {}
+        return {"num_warps": self.warps, "num_stages": self.stages} | limit
 
 
 def tile_configuration(
@@ -90,7 +100,8 @@ def _table() -> dict[tuple[int, str, int, int], tuple[Configuration, ...]]:
 
 
 # Architecture, kernel, element bytes; then a cell for each of HEAD_DIMS. Tile kernels: warps for each of TILE_SIZES,
-# '-' where none fits. Block kernels: queries x keys, warps, stages.
+# '-' where none fits. Block kernels: queries x keys, warps, stages, and r with the
+# most registers of a thread where they are limited.
 TABLE = """
   80 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/-
   80 forward_tile     4  1/2/4/8     1/2/4/-     1/2/-/-     1/-/-/-
@@ -122,7 +133,7 @@ TABLE = """
   90 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
   90 backward_columns 2  32x64w4s2   32x64w4s2   32x64w4s2   32x64w8s1
   90 backward_columns 4  64x64w4s2   32x64w4s2   32x64w8s1   32x16w8s1
-  90 double_constants 2  64x32w4s2   64x32w4s2   64x32w4s2   64x64w8s2
+  90 double_constants 2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w8s1
   90 double_constants 4  64x32w4s2   64x64w8s2   64x32w4s1   16x32w8s1
   90 double_rows      2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w4s1
   90 double_rows      4  64x32w4s2   64x32w4s2   16x32w4s1   16x32w8s1

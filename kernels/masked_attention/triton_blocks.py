@@ -11,7 +11,8 @@ row and δ = G·o, a single sweep gives the constants, since
 
 Each sweep takes whole blocks without a mask, then what the row has beyond them, masked: in one narrow block of TAIL
 where that suffices. (Not before: a branch that writes what the loop accumulates makes the assembler run its asynchronous
-products one by one.) A block that a program owns may reach beyond the row: those lines are read as 0, give
+products one by one.) Where the three copies of the loop's body would spill registers, SPLIT is off: all blocks are
+masked. A block that a program owns may reach beyond the row: those lines are read as 0, give
 finite results and are never stored. A swept block must add nothing there: keys get weight 0; queries have lse = ∞.
 
 Shapes and memory as in triton_tile.py; delta, m, w: (H, M) float32 like lse. blocks: blocks of the longest row.
@@ -22,6 +23,7 @@ import triton
 import triton.language as tl
 
 TAIL = tl.constexpr(16)
+UNSPECIALIZED = ["tokens", "heads", "blocks"]  # a new mask compiles nothing anew for being a multiple of 16, or 1
 
 
 @triton.jit
@@ -106,7 +108,7 @@ def _forward_step(
     return o, new_top, total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def forward_blocks(
     qkv, out, lse, cu_seqlens, rank, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
@@ -120,21 +122,21 @@ def forward_blocks(
     line = qkv + head * D
     left = length - first
     q = _lines(line + (start + first) * (3 * span), 3 * span, left, D, BLOCK_M, BLOCK_D, True)
-    # a factor ≥ 0 may leave the maximum: its sign goes to q, exactly; 1e-30 for 0 keeps −∞·c at −∞
-    q = tl.where(scale_log2 < 0, -q, q)
-    scale_log2 = tl.maximum(tl.abs(scale_log2), 1e-30)
+    # the maximum comes before the scale, which is ≥ 0; not 0, or −∞ would become NaN
+    scale_log2 = tl.maximum(scale_log2, 1e-30)
     r = 0
     if HAS_RANK:
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     top = tl.full([BLOCK_M], -float("inf"), tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     o = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    rest = length % BLOCK_N
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_N if SPLIT else 0
     whole = length - rest
     for key in range(0, whole, BLOCK_N):
         o, top, total = _forward_step(
-            o, top, total, q, r, line + span + (start + key) * (3 * span), rank + start + key, scale_log2, span, 0,
-            D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+            o, top, total, q, r, line + span + (start + key) * (3 * span), rank + start + key, scale_log2, span,
+            length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     keys = line + span + (start + whole) * (3 * span)
     if rest > TAIL:
@@ -170,7 +172,7 @@ def _backward_rows_step(
     return tl.dot(d_s, k, acc=d_q, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_rows(
     qkv, out, gradient, lse, delta, d_qkv, cu_seqlens, rank, scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
@@ -196,13 +198,14 @@ def backward_rows(
     if HAS_RANK:
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    rest = length % BLOCK_N
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_N if SPLIT else 0
     whole = length - rest
     for key in range(0, whole, BLOCK_N):
         keys = line + span + (start + key) * (3 * span)
         d_q = _backward_rows_step(
-            d_q, q, g, log_total, row_delta, r, keys, rank + start + key, scale_log2, span, 0,
-            D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+            d_q, q, g, log_total, row_delta, r, keys, rank + start + key, scale_log2, span, length - key,
+            D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     keys = line + span + (start + whole) * (3 * span)
     if rest > TAIL:
@@ -247,7 +250,7 @@ def _backward_columns_step(
     return d_k, d_v
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_columns(
     qkv, gradient, lse, delta, d_qkv, cu_seqlens, rank, scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
@@ -268,14 +271,15 @@ def backward_columns(
         r = _values(rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    rest = length % BLOCK_M
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_M if SPLIT else 0
     at_row = head.to(tl.int64) * tokens
     for query in range(0, length - rest, BLOCK_M):
         at = start + query
         d_k, d_v = _backward_columns_step(
             d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
-            lse, delta, rank + at, scale_log2, span, 0,
-            D, BLOCK_M, BLOCK_D, False, HAS_RANK, PRECISION,
+            lse, delta, rank + at, scale_log2, span, length - query,
+            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     at = start + (length - rest)
     if rest > TAIL:
@@ -318,7 +322,7 @@ def _double_constants_step(
     return d_g, m_sum
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_constants(
     qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, cu_seqlens, rank,
     scale, scale_log2, tokens, heads, blocks,
@@ -342,13 +346,14 @@ def double_constants(
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     m_mean = tl.zeros([BLOCK_M], tl.float32)
     d_g = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    rest = length % BLOCK_N
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_N if SPLIT else 0
     whole = length - rest
     for key in range(0, whole, BLOCK_N):
         at = (start + key) * (3 * span) + span + head * D
         d_g, m_mean = _double_constants_step(
             d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + key, scale, scale_log2,
-            span, 0, D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+            span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     at = (start + whole) * (3 * span) + span + head * D
     if rest > TAIL:
@@ -395,7 +400,7 @@ def _double_rows_step(
     return tl.dot(d_s.to(e.dtype), e, acc=d_q, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_rows(
     qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank,
     scale, scale_log2, tokens, heads, blocks,
@@ -421,13 +426,14 @@ def double_rows(
     if HAS_RANK:
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
-    rest = length % BLOCK_N
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_N if SPLIT else 0
     whole = length - rest
     for key in range(0, whole, BLOCK_N):
         at = (start + key) * (3 * span) + span + head * D
         d_q = _double_rows_step(
             d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + key,
-            scale, scale_log2, span, 0, D, BLOCK_N, BLOCK_D, False, HAS_RANK, PRECISION,
+            scale, scale_log2, span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     at = (start + whole) * (3 * span) + span + head * D
     if rest > TAIL:
@@ -474,7 +480,7 @@ def _double_columns_step(
     return d_k, d_v
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_columns(
     qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank,
     scale, scale_log2, tokens, heads, blocks,
@@ -497,15 +503,16 @@ def double_columns(
         r = _values(rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
-    rest = length % BLOCK_M
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    rest = length % BLOCK_M if SPLIT else 0
     at_row = head.to(tl.int64) * tokens
     for query in range(0, length - rest, BLOCK_M):
         at = start + query
         at_q = at * (3 * span) + head * D
         d_k, d_v = _double_columns_step(
             d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
-            lse, delta, mean, w, rank + at, scale, scale_log2, span, 0,
-            D, BLOCK_M, BLOCK_D, False, HAS_RANK, PRECISION,
+            lse, delta, mean, w, rank + at, scale, scale_log2, span, length - query,
+            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
         )  # fmt: skip
     at = start + (length - rest)
     at_q = at * (3 * span) + head * D

@@ -39,6 +39,8 @@ def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: 
         )
     if rank is not None:
         rank = rank.to(torch.int16).contiguous()
+    if scale < 0:  # the kernels take the maximum of a row before they scale it
+        qkv, scale = torch.cat([-qkv[:, :1], qkv[:, 1:]], 1), -scale
     qkv = qkv.contiguous()
     if torch.compiler.is_compiling():  # a Function would break the graph; operators cost more on the host
         from kernels.masked_attention import operators
@@ -51,7 +53,8 @@ def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: 
 def attention_forward(
     qkv: Tensor, cu_seqlens: Tensor, rank: Tensor | None, max_length: int, padded: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D); padded: M holds unused places."""
+    """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D); padded: M holds unused places;
+    scale: at least 0."""
     tokens, _, heads, dim = qkv.shape
     new = qkv.new_zeros if padded else qkv.new_empty
     out, lse = new(tokens, heads, dim), new(heads, tokens, dtype=torch.float32)
@@ -168,7 +171,7 @@ def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[tuple[int, int, int], dic
 
 
 def _sizes(to) -> dict:
-    return {"BLOCK_M": to.block_m, "BLOCK_N": to.block_n, "num_warps": to.warps, "num_stages": to.stages}
+    return {"BLOCK_M": to.block_m, "BLOCK_N": to.block_n} | to.options
 
 
 class _Attention(Function):

@@ -31,6 +31,8 @@ CASES = [
     Case("blocks with an empty row", 3, 140, 1, 16, share=0.3, empty=True, rank=True),
     Case("places of a fixed capacity in a tile", 3, 20, 2, 16, spare=7, rank=True),
     Case("places of a fixed capacity in blocks", 2, 133, 1, 16, spare=9),
+    Case("narrow rests in half precision, ranks", 3, 130, 1, 16, share=0.6, rank=True, empty=True, dtype=F16),
+    Case("wide rests in half precision, fixed capacity", 2, 153, 1, 40, share=0.7, spare=9, dtype=F16),
 ]
 MORE = [
     Case(f"sweep {tokens} {dim} {rank}", 2, tokens, 2, dim, share=0.7, rank=rank, dtype=dtype, seed=tokens)
