@@ -1,19 +1,22 @@
 """The whole training step, penalty included: ours against the same step as PyTorch alone would run it.
 
-    python -m benchmarks.training_step [--sizes mnist celeba] [--cycles 2] [--out FILE]
+    python -m benchmarks.training_step [--sizes mnist celeba] [--penalty float32] [--cycles 2] [--out FILE]
 
-A cycle is `penalty_interval` steps, one of them with R1 and R2. Sides: `ours`, packed tokens and the Triton kernels
-(on a CPU the packed reference); `compiled`, ours with the blocks compiled wherever no second derivative is taken;
-`graph` and `compiled_graph`, the same replayed as CUDA graphs, as the stage train runs them on one GPU;
-`reference`, packed tokens and attention in plain PyTorch; `plain`, every token computed, hidden ones masked, math
-attention differentiated by autograd; `sdpa`, plain with scaled dot-product attention where no second derivative is
-taken; `sdpa_graph`, that as CUDA graphs; `sdpa_compiled_graph`, its blocks compiled as well. All see the same batches of the default task mixture, already on the device, and the same weights; the same
-run compares the discriminator's first loss.
+A cycle is `penalty_interval` steps, one of them with R1 and R2: `step_ms` is their mean, `penalised_ms` the time of
+that one. Sides: `ours`, packed tokens and the Triton kernels (on a CPU the packed reference); `compiled`, ours with the
+blocks compiled, those of the penalty too; `graph` and `compiled_graph`, the same replayed as CUDA graphs, as the stage
+train runs them on one GPU; `reference`, packed tokens and attention in plain PyTorch; `plain`, every token computed,
+hidden ones masked, math attention differentiated by autograd; `sdpa`, plain with scaled dot-product attention where no
+second derivative is taken; `sdpa_graph`, that as CUDA graphs; `sdpa_compiled_graph`, its blocks compiled as well, and
+its penalty by torch.func.grad, which torch.compile can differentiate once more. All see the same batches of the default
+task mixture, already on the device, and the same weights; the same run compares the discriminator's first loss.
 
 Sizes: mnist (28×28, patch 4) and celeba (64×64×3, patch 4) on a card, bfloat16 autocast; digits, the defaults of
-params.yaml, on one CPU thread, and the same on tasks that leave a third of the tokens hidden (digits_partial). FLOPs are matrix products outside attention, counted on our side; `mfu` is their rate
-over the measured rate of a bf16 product. Prints one JSON object as its last line; `ratio` of a row is to the first side; at the end it is the best baseline
-(reference, plain, sdpa) over the best of ours that was run, the least over the sizes. Appends to benchmarks/results/training_step.csv.
+params.yaml, on one CPU thread, and the same on tasks that leave a third of the tokens hidden (digits_partial). FLOPs
+are matrix products outside attention, counted on our side; `mfu` is their rate over the measured rate of a bf16
+product. Prints one JSON object as its last line; `ratio` of a row is to the first side; at the end it is the best
+baseline (reference, plain, sdpa) over the best of ours that was run, the least over the sizes, and the same of the
+penalised step. Appends to benchmarks/results/training_step.csv.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from types import MethodType
 
@@ -41,13 +45,13 @@ from pipeline.graphs import WARM_UPS, GraphedStep
 from pipeline.networks import Block, Discriminator, Generator, TokenTransformer
 from pipeline.params import NetworkParams, TasksParams, TrainParams
 from pipeline.schema import Schema, image_label_schema
-from pipeline.step import TrainingStep
+from pipeline.step import TrainingStep, compile_step
 from pipeline.tasks import spec_from_schema
 
 RESULTS = Path(__file__).parent / "results" / "training_step.csv"
 BATCHES = 4
 OURS = ("ours", "compiled", "graph", "compiled_graph")
-OTHERS = ("reference", "plain", "sdpa", "sdpa_graph", "sdpa_compiled_graph")
+OTHERS = ("reference", "plain", "sdpa", "sdpa_graph", "sdpa_compiled_graph", "sdpa_compiled")
 TEN = [str(i) for i in range(10)]
 BIG = {"penalty_interval": 16, "minibatch_group": 8, "lr": 2e-4, "generator_lr": 2e-4}
 SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
@@ -133,6 +137,7 @@ class PlainBody:
         role: Tensor,
         rank: Tensor | None = None,
         noise: object = None,
+        shapes: object = None,
     ) -> tuple[Tensor, Tensor]:
         """(CLS feature (B, W), token features (B, L, W)) like the original, of networks without dropout."""
         tokens = tokens + body.position + embedding(role.long(), body.role)
@@ -145,9 +150,10 @@ class PlainBody:
         return x[:, 0], x[:, 1:]
 
 
-def make_step(size: str, side: str, device: torch.device) -> TrainingStep | GraphedStep:
-    """A fresh step of one side; the weights are the same for all."""
+def make_step(size: str, side: str, device: torch.device, penalty: str) -> TrainingStep | GraphedStep:
+    """A fresh step of one side; the weights are the same for all. penalty: its precision."""
     schema, network, train = SIZES[size]
+    train = replace(train, penalty_precision=penalty)
     backend = "reference" if side == "reference" else "auto"
     torch.manual_seed(0)
     generator = Generator(schema, network, backend).to(device)
@@ -159,45 +165,42 @@ def make_step(size: str, side: str, device: torch.device) -> TrainingStep | Grap
     for module in (generator, discriminator):
         if side == "plain" or side.startswith("sdpa"):
             plain.bind(module.body)
-        if side.startswith("compiled"):
-            for block in module.body.blocks:
-                block.compile(dynamic=True)
     step = TrainingStep(generator, discriminator, average, train, autocast=device.type == "cuda")
-    if "compiled" in side:
-        step._penalty = eager_penalty(step._penalty)
+    if side.startswith("compiled"):
+        compile_step(step, device)
+    if side.startswith("sdpa_compiled"):
+        step._exact_penalty = torch.compile(MethodType(functional_penalty, step))
     if side.startswith("sdpa"):
         step._penalty = unfused_penalty(step._penalty, plain)
     return GraphedStep(step) if side.endswith("graph") else step
 
 
-def eager_penalty(penalty: Callable) -> Callable:
-    """The penalty with compilation off: it differentiates twice."""
-
-    def call(*arguments) -> Tensor:
-        with torch.compiler.set_stance("force_eager"):
-            return penalty(*arguments)
-
-    return call
+def functional_penalty(step: TrainingStep, features: Tensor, role: Tensor) -> Tensor:
+    """(B,) squared gradient norms as torch.compile can differentiate them once more."""
+    return torch.func.grad(lambda x: step.discriminator(x, role).float().sum())(features).square().sum(1)
 
 
 def unfused_penalty(penalty: Callable, plain: PlainBody) -> Callable:
-    """The penalty with math attention: the fused one has no second derivative."""
+    """The penalty with math attention, the blocks not compiled by themselves: neither has a second derivative."""
+    block = plain.block
 
     def call(*arguments) -> Tensor:
-        plain.fused = False
+        plain.fused, plain.block = False, plain_block
         try:
             return penalty(*arguments)
         finally:
-            plain.fused = True
+            plain.fused, plain.block = True, block
 
     return call
 
 
 def warm_up(step: TrainingStep | GraphedStep, batches: list[Batch]) -> None:
-    """Steps of both kinds until nothing is compiled or captured any more; the first batch asks for the most room."""
+    """Steps of both kinds until nothing is compiled or captured any more, once every batch has asked for its room."""
+    for batch in batches:
+        step(batch, 1, 1)
     for _ in range(WARM_UPS + 2):
         for i in (0, 1):
-            step(max(batches, key=lambda b: b.room[0]), i, i)
+            step(batches[i], i, i)
 
 
 def one_cycle(step: TrainingStep | GraphedStep, batches: list[Batch], interval: int) -> None:
@@ -205,16 +208,26 @@ def one_cycle(step: TrainingStep | GraphedStep, batches: list[Batch], interval: 
         step(batches[i % len(batches)], i, i)
 
 
+def seconds_of(call: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call; CPU seconds on a CPU, which may be shared."""
+    clock = time.perf_counter if device.type == "cuda" else time.process_time
+    synchronize(device)
+    start = clock()
+    call()
+    synchronize(device)
+    return clock() - start
+
+
 def measure(
-    size: str, sides: list[str], cycles: int, device: torch.device, flops: float, rate: float | None
+    size: str, sides: list[str], options: argparse.Namespace, device: torch.device, flops: float, rate: float | None
 ) -> list[dict]:
     """Rows of results of one size, a side each; sides alternate cycle by cycle, and the best cycle counts."""
     train = SIZES[size][2]
     batches, interval = make_batches(size, device), train.penalty_interval
-    rows, steps, best, peaks, first_losses = [], {}, {}, {}, {}
+    rows, steps, best, penalised, peaks, first_losses = [], {}, {}, {}, {}, {}
     for side in sides:
         try:
-            steps[side] = make_step(size, side, device)
+            steps[side] = make_step(size, side, device, options.penalty)
             first_losses[side] = float(steps[side](batches[0], 0, 0)[0]["discriminator_loss"])
             if device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
@@ -223,17 +236,15 @@ def measure(
         except Exception as failure:  # noqa: BLE001 one side that cannot run must not lose the others' figures
             steps.pop(side, None)
             rows.append({"size": size, "side": side, "note": f"{type(failure).__name__}: {failure}"[:160]})
-    clock = time.perf_counter if device.type == "cuda" else time.process_time  # a CPU may be shared
-    for _ in range(cycles):
+    for _ in range(options.cycles or (2 if device.type == "cuda" else 10)):
         for side, step in steps.items():
-            synchronize(device)
-            start = clock()
-            one_cycle(step, batches, interval)
-            synchronize(device)
-            seconds = (clock() - start) / interval
+            seconds = seconds_of(lambda step=step: one_cycle(step, batches, interval), device) / interval
             best[side] = min(best.get(side, seconds), seconds)
+            seconds = seconds_of(lambda step=step: step(batches[0], 0, 0), device)
+            penalised[side] = min(penalised.get(side, seconds), seconds)
     for side, seconds in best.items():
         row = {"size": size, "side": side, "step_ms": round(seconds * 1e3, 3)}
+        row |= {"penalised_ms": round(penalised[side] * 1e3, 3), "penalty": options.penalty}
         row |= {"images_per_s": round(train.batch_size / seconds, 1), "peak_mb": round(peaks[side], 1)}
         row |= {"tflop_per_step": round(flops / 1e12, 4), "first_loss": round(first_losses[side], 5)}
         if rate and side in OURS:
@@ -258,7 +269,7 @@ def count_flops(size: str, device: torch.device) -> float:
     """FLOPs a step of matrix products outside attention, as executed on packed tokens."""
     interval = SIZES[size][2].penalty_interval
     with Products() as products:
-        one_cycle(make_step(size, "ours", device), make_batches(size, device), interval)
+        one_cycle(make_step(size, "ours", device, "float32"), make_batches(size, device), interval)
     return products.flops / interval
 
 
@@ -272,6 +283,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", choices=tuple(SIZES), default=None)
     parser.add_argument("--sides", nargs="+", default=None, help="default: all but the compiled ones")
+    parser.add_argument(
+        "--penalty", choices=("float32", "autocast"), default="autocast", help="precision of R1 and R2, all sides"
+    )
     parser.add_argument("--cycles", type=int, default=0, help="timed cycles a side; 0: 2 on a card, 10 on a CPU")
     parser.add_argument("--out", type=Path, default=None, help="CSV to append to")
     options = parser.parse_args()
@@ -295,30 +309,41 @@ def main() -> None:
         "mfu_percent",
         "first_loss",
         "note",
+        "penalised_ms",
+        "penalty",
     ]
     out = options.out or (RESULTS if on_card else RESULTS.with_name("training_step_cpu.csv"))
     summary: dict[str, float] = {}
     for size in sizes:
         flops = count_flops(size, device)
         for group in [[side] for side in sides] if on_card else [sides]:  # graphs keep their memory: one at a time
-            rows = measure(size, group, options.cycles or (2 if on_card else 10), device, flops, rate)
+            rows = measure(size, group, options, device, flops, rate)
             for r in rows:
                 if "step_ms" in r:
                     base = summary.setdefault(f"base_ms_{size}", r["step_ms"])
                     r["ratio"] = round(r["step_ms"] / base, 2)
-                    summary |= {f"{k}_{r['side']}_{size}": r[k] for k in ("ratio", "step_ms")}
+                    summary |= {f"{k}_{r['side']}_{size}": r[k] for k in ("ratio", "step_ms", "penalised_ms")}
                 print("  ".join(f"{k}={v}" for k, v in r.items()), flush=True)
             append(out, [dict.fromkeys(columns, "") | r | stamp for r in rows])
             gc.collect()
             torch.cuda.empty_cache()
+    ratios = {
+        name: least_ratio(summary, sizes, kind)
+        for name, kind in (("ratio", "step_ms"), ("ratio_penalised", "penalised_ms"))
+    }
+    print(json.dumps({"benchmark": "training_step"} | ratios | summary | stamp))
+
+
+def least_ratio(summary: dict[str, float], sizes: list[str], kind: str) -> float | None:
+    """The best baseline's time over the best of ours, the least over the sizes; None where one of them did not run."""
     ratios = []
     for size in sizes:
         own, other = (
-            [summary[f"step_ms_{s}_{size}"] for s in names if f"step_ms_{s}_{size}" in summary]
-            for names in (OURS, OTHERS)
+            [summary[f"{kind}_{side}_{size}"] for side in sides if f"{kind}_{side}_{size}" in summary]
+            for sides in (OURS, OTHERS)
         )
         ratios += [round(min(other) / min(own), 2)] if own and other else []
-    print(json.dumps({"benchmark": "training_step", "ratio": min(ratios) if ratios else None} | summary | stamp))
+    return min(ratios) if ratios else None
 
 
 if __name__ == "__main__":

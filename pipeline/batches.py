@@ -34,15 +34,25 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Room:
+    """Packed tokens of B rows, CLS tokens included: of the widest pass, of the pass that draws categories before the
+    rest (see `pipeline.networks.Generator`); tokens of the longest row."""
+
+    widest: int
+    first_pass: int
+    longest_row: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """What one step of one process reads.
 
     features: (B, F) float32; role, other_role: (B, L) uint8; rank, other_rank: (B, L) int16, None when every rank is
     0; family: (B,) int64; donor: (B, F) rows for mismatched sources; mismatch_index: (k,) int64 rows with a
     source, k a multiple of the minibatch group. The `other_` task has the same union S ∪ T.
-    places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. room: (packed tokens,
-    CLS included, of the widest pass over B rows; tokens of the longest row). counts: of these rows;
-    relative: the same divided by their means over processes, so that averaged gradients are those of one process.
+    places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. room: what fixed shapes
+    must hold. counts: of these rows; relative: the same divided by their means over processes, so that averaged
+    gradients are those of one process.
     """
 
     features: Tensor
@@ -53,7 +63,7 @@ class Batch:
     mismatch_index: Tensor
     places: Tensor
     batch_size: int
-    room: tuple[int, int]
+    room: Room
     counts: Counts
     other_role: Tensor | None = None
     other_rank: Tensor | None = None
@@ -143,11 +153,16 @@ class BatchReader:
             mismatch_index=torch.from_numpy(mismatch_index),
             places=torch.from_numpy(own),
             batch_size=self.batch_size,
-            room=_room(tasks.role, mismatch_index),
+            room=_room([tasks.role] if other is None else [tasks.role, other.role], mismatch_index, self.discrete),
             counts=self._counts(tasks.role),
             other_role=None if other is None else torch.from_numpy(other.role),
             other_rank=None if other is None else _rank(other),
         )
+
+    @property
+    def discrete(self) -> np.ndarray:
+        """(L,) bool: tokens that are categories or bins."""
+        return np.array([t.discrete for t in self.schema.tokens])
 
     def _tasks(self, index: np.ndarray, missing: np.ndarray, numbers: np.ndarray) -> tuple[Tasks, Tasks | None]:
         """The tasks, and those of their communication pairs, of the bank's rows `index`; missing: (B, L) bool."""
@@ -162,7 +177,7 @@ class BatchReader:
             return Counts()
         source, target = role == SOURCE, role == TARGET
         counted = target & (source.sum(1, keepdims=True) >= self.least_source_share * role.shape[1])
-        discrete = counted[:, [t.discrete for t in self.schema.tokens]].sum()
+        discrete = counted[:, self.discrete].sum()
         return Counts(float(source.any(1).sum()), float(discrete), float(counted.sum() - discrete))
 
 
@@ -197,11 +212,18 @@ def _donors(
     return np.where(missing[donor][:, token_of_feature], features[own], features[donor])
 
 
-def _room(role: np.ndarray, mismatch_index: np.ndarray) -> tuple[int, int]:
-    """(packed tokens of the widest pass over B rows, tokens of the longest row), CLS included; see `Batch.padded`."""
+def _room(roles: list[np.ndarray], mismatch_index: np.ndarray, discrete: np.ndarray) -> Room:
+    """roles: (B, L) of the task and of its communication pair, which has the same visible tokens; discrete: (L,).
+
+    Rows that repeat the last one stand where mismatch_index is padded, see `Batch.padded`."""
+    role = roles[0]
     length = (role != HIDDEN).sum(1) + 1
     mismatched = length[mismatch_index].sum() + (len(role) - len(mismatch_index)) * length[-1]
-    return int(max(length.sum(), mismatched)), int(length.max())
+    first = []
+    for role in roles:
+        chosen = ((role == TARGET) & discrete).sum(1)
+        first.append(len(role) + (chosen + (role == SOURCE).sum(1))[chosen > 0].sum())
+    return Room(int(max(length.sum(), mismatched)), int(max(first)), int(length.max()))
 
 
 def _mismatch_rows(role: np.ndarray, group: int) -> np.ndarray:

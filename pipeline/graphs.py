@@ -12,6 +12,7 @@ takes the same random numbers as they do; results agree up to rounding, since th
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -37,7 +38,7 @@ class FixedStep:
         self.numbers = torch.zeros(4, device=self.device)  # the schedule's numbers, in the order of Plan
         self.places: dict[tuple[str, ...], Batch] = {}  # names of the tensors that a batch has → where they are put
         self.batch: Batch | None = None
-        self.room = (0.0, 0.0)
+        self.room = (0.0, 0.0, 0.0)
 
     def load(self, batch: Batch, plan: Plan, noise_seed: int) -> bool:
         """Puts the step's input into its fixed places; whether that changed a shape.
@@ -69,15 +70,17 @@ class FixedStep:
     def _grow(self, batch: Batch) -> bool:
         """Gives packed tokens as much room as the batch asks for; whether it had less."""
         rows, tokens = batch.role.shape
-        pieces = (rows * (tokens + 1) / PIECES, (tokens + 1) / PIECES)
-        wanted = [min(PIECES, int(need // piece) + 1) * piece for need, piece in zip(batch.room, pieces, strict=True)]
+        needs = batch.room.widest, batch.room.first_pass, batch.room.longest_row
+        pieces = [whole / PIECES for whole in (rows * (tokens + 1), rows * (tokens + 1), tokens + 1)]
+        wanted = [min(PIECES, int(need // piece) + 1) * piece for need, piece in zip(needs, pieces, strict=True)]
         room = tuple(max(old, new) for old, new in zip(self.room, wanted, strict=True))
         if room == self.room:
             return False
         self.room = room
-        shapes = FixedShapes(room[0] / rows, min(tokens + 1, int(-(-room[1] // 1))))
+        longest = min(tokens + 1, math.ceil(room[2]))
         for network in (self.state.generator, self.state.discriminator):
-            network.body.fixed_shapes = shapes
+            network.body.fixed_shapes = FixedShapes(room[0] / rows, longest)
+        self.state.generator.first_shapes = FixedShapes(room[1] / rows, longest)
         return True
 
 

@@ -115,23 +115,40 @@ class TokenTransformer(nn.Module):
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
     def forward(
-        self, tokens: Tensor, cls: Tensor, role: Tensor, rank: Tensor | None = None, noise: Noise = None
+        self,
+        tokens: Tensor,
+        cls: Tensor,
+        role: Tensor,
+        rank: Tensor | None = None,
+        noise: Noise = None,
+        shapes: FixedShapes | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(CLS feature (B, W), token features (B, L, W); zeros at hidden tokens).
 
         tokens: (B, L, W) without role and position; cls: (B, W) added to the CLS token;
-        role: (B, L) int; rank: (B, L) int16 or None (bidirectional); noise: seeds dropout.
+        role: (B, L) int; rank: (B, L) int16 or None (bidirectional); noise: seeds dropout; shapes: instead of
+        fixed_shapes.
         """
+        x, packing = self.packed(tokens, cls, role, shapes)
+        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
+        for block in self.blocks:
+            x = block(x, packing, packed_rank, self._kept(block, packing, noise))
+        return self.unpacked(x, packing)
+
+    def packed(
+        self, tokens: Tensor, cls: Tensor, role: Tensor, shapes: FixedShapes | None = None
+    ) -> tuple[Tensor, Packing]:
+        """((M, W) input of the first block, its packing); arguments as in `forward`."""
         tokens = tokens + self.position + functional.embedding(role.long(), self.role)
         x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
         visible = functional.pad(role != HIDDEN, (1, 0), value=True)
-        fixed = self.fixed_shapes
+        fixed = shapes or self.fixed_shapes
         bounds = () if fixed is None else (fixed.longest_row, math.ceil(len(role) * fixed.tokens_per_row))
         packing = make_packing(visible, *bounds)
-        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
-        x = pack(x, packing)
-        for block in self.blocks:
-            x = block(x, packing, packed_rank, self._kept(block, packing, noise))
+        return pack(x, packing), packing
+
+    def unpacked(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, from the (M, W) output of the last block."""
         x = unpack(self.norm(x), packing)
         return x[:, 0], x[:, 1:]
 
@@ -177,6 +194,7 @@ class Generator(nn.Module):
         self.body = TokenTransformer(schema, params, attention_backend, params.dropout)
         self.order = params.order
         self.choice_passes = params.choice_passes
+        self.first_shapes: FixedShapes | None = None  # of the pass that draws categories; None: those of the body
         self.straight_through = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
@@ -211,7 +229,7 @@ class Generator(nn.Module):
         if self.training and self.choice_passes > 1:
             first, known = self._taught_choices(features, role, first_role, chosen, noise, rank)
         else:
-            first = self._raw(features, first_role, noise, rank, quiet=not self.straight_through)
+            first = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=not self.straight_through)
             known = self.fill(features, first_role, self._draw_choices(first, noise))
             known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
         rest = (role == TARGET) & ~self.discrete
@@ -231,7 +249,7 @@ class Generator(nn.Module):
         passes, (rows, tokens) = self.choice_passes, role.shape
         done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
         shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
-        logits = self._raw(features, torch.where(shown, SOURCE, first_role), noise, rank, quiet=True)
+        logits = self._raw(features, torch.where(shown, SOURCE, first_role), noise, rank, self.first_shapes, quiet=True)
         logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
         known = torch.where(((role == SOURCE) | chosen)[:, self.token_of_feature], features, features.new_zeros(()))
         return logits, known
@@ -252,19 +270,28 @@ class Generator(nn.Module):
         """(B, F) probabilities of the choices of every categorical or binned token."""
         return self._map_choices(logits, lambda group, part: part.softmax(-1))
 
-    def _raw(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, *, quiet: bool = False) -> Tensor:
+    def _raw(
+        self,
+        features: Tensor,
+        role: Tensor,
+        noise: Noise,
+        rank: Tensor | None,
+        shapes: FixedShapes | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Tensor:
         """(B, F) outputs before any draw. quiet: no noise goes in, dropout aside, since the output is a distribution to
         draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
         source = role == SOURCE
         embedded = self.body.embed_values(features, source)
         if quiet or self.order == "one_by_one":
             cls = embedded.new_zeros(len(features), embedded.shape[-1])
-            _, tokens = self.body(embedded, cls, role, rank, noise)
+            _, tokens = self.body(embedded, cls, role, rank, noise, shapes)
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
             z = draw(torch.randn, shape, noise, features.device)
             tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]))
-            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank, noise)
+            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank, noise, shapes)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
             out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
@@ -363,11 +390,15 @@ class Discriminator(nn.Module):
     def forward(self, features: Tensor, role: Tensor) -> Tensor:
         """(B,) logits. features: (B, F); role: (B, L). Consecutive runs of `minibatch_group` rows share their
         standard deviation, so a run must hold only real or only generated rows."""
-        cls, tokens = self.body(
-            self.body.embed_values(features, role != HIDDEN),
-            features.new_zeros(len(features), self.body.cls.numel()),
-            role,
-        )
+        return self.logit(*self.body(*self.inputs(features, role), role), role)
+
+    def inputs(self, features: Tensor, role: Tensor) -> tuple[Tensor, Tensor]:
+        """((B, L, W) tokens, (B, W) CLS tokens) that the body reads."""
+        cls = features.new_zeros(len(features), self.body.cls.numel())
+        return self.body.embed_values(features, role != HIDDEN), cls
+
+    def logit(self, cls: Tensor, tokens: Tensor, role: Tensor) -> Tensor:
+        """(B,) logits from what the body returns."""
         if self.minibatch_group > 1:
             cls = torch.cat([cls, self._group_deviation(cls)], 1)
         logit = self.cls_logit(cls)[:, 0]

@@ -186,7 +186,7 @@ class TrainParams:
     autocast: str = chosen("auto", ("auto", "none", "bfloat16"), "auto: bfloat16 on cuda, none on cpu")
     attention_backend: str = chosen("auto", ("auto", "reference", "triton"), "kernel of masked attention")
     compile: bool = described(
-        False, "compile the blocks where no second derivative is taken; for large models on a GPU"
+        False, "compile the blocks, with Triton attention the exact penalty too; for large models on a GPU"
     )
     cuda_graph: bool = described(True, "on one GPU, replay captured steps: a small model is bound by their launches")
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
@@ -205,6 +205,9 @@ class TrainParams:
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")
     penalty_weight: float = ranged(0.3, 0.0, 1e4, "γ of R1 and of R2")
     penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
+    penalty_precision: str = chosen(
+        "float32", ("float32", "autocast"), "of the exact penalty; autocast: as the rest of the step"
+    )
     patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
     minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
     straight_through: bool = described(False, "adversarial gradients pass the draw of categories")

@@ -20,11 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kernels.backend import check_backend
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
 from kernels.task_sampling import FAMILIES, SOURCE, TARGET
 from pipeline.batches import Batch, Counts
 from pipeline.choices import choice_terms, kinds_of
 from pipeline.flat import FlatParameters
+from pipeline.input_gradient import BlockCalls, block_forward, block_gradient, input_gradient
 from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 from pipeline.networks import Discriminator, Generator
 from pipeline.noise import RowNoise, draw
@@ -92,6 +94,7 @@ class TrainingStep:
                 f"or train.likelihood_weight 0). Got {generator.choice_passes}."
             )
         self.autocast = autocast
+        self.block_calls: BlockCalls | None = None  # compiled; None: the penalty is eager
         self.kinds = kinds_of(generator.body.groups, generator.spacing)
         self.non_finite = torch.zeros((), device=self.flat_g.values.device)  # updates in a row that were skipped
 
@@ -246,13 +249,19 @@ class TrainingStep:
     def _penalty(self, batch: Batch, fake: Tensor, noise: RowNoise) -> Tensor:
         features, role = torch.cat([batch.features, fake]), batch.role.repeat(2, 1)
         if self.params.penalty == "exact":
-            if not self.params.compile:
-                return exact_penalty(self.discriminator, features, role)
-            with torch.compiler.set_stance("force_eager"):  # compiled code has no second derivative
-                return exact_penalty(self.discriminator, features, role)
+            with self._autocast(features.device, self.params.penalty_precision == "autocast"):
+                return self._exact_penalty(features, role)
         shape = (len(batch.features), 2 * features.shape[1])
         moves = torch.cat(draw(torch.randn, shape, noise, features.device).chunk(2, 1))
         return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, moves)
+
+    def _exact_penalty(self, features: Tensor, role: Tensor) -> Tensor:
+        if self.block_calls is not None:
+            return input_gradient(self.discriminator, features, role, *self.block_calls).square().sum(1)
+        if not self.params.compile:
+            return exact_penalty(self.discriminator, features, role)
+        with torch.compiler.set_stance("force_eager"):  # what blocks compile to has no second derivative
+            return exact_penalty(self.discriminator, features, role)
 
     def _generator_loss(
         self, batch: Batch, raw: Tensor, fake: Tensor, other_fake: Tensor | None, real_logits: Tensor | None
@@ -326,8 +335,8 @@ class TrainingStep:
         self.sharing.spread(flat)
         return norm.detach()
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast)
+    def _autocast(self, device: torch.device, wanted: bool = True) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast and wanted)
 
 
 def mismatch_weight(params: TrainParams, share: float) -> float:
@@ -370,12 +379,21 @@ def build_step(
         minibatch_group=train.minibatch_group,
         attention_backend=train.attention_backend,
     ).to(device)
-    if train.compile:
-        for block in (*generator.body.blocks, *discriminator.body.blocks):
-            block.compile(fullgraph=True, dynamic=True)  # one graph serves every block and every mask
     autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
     average = None if isinstance(sharing, Sharded) else deepcopy(generator)
-    return TrainingStep(generator, discriminator, average, train, autocast=autocast, sharing=sharing)
+    step = TrainingStep(generator, discriminator, average, train, autocast=autocast, sharing=sharing)
+    if train.compile:
+        compile_step(step, device)
+    return step
+
+
+def compile_step(step: TrainingStep, device: torch.device) -> None:
+    """Compiles the blocks of both networks, and of the penalty where the attention's operators serve it."""
+    as_one = {"fullgraph": True, "dynamic": True}  # one graph serves every block and every mask
+    for block in (*step.generator.body.blocks, *step.discriminator.body.blocks):
+        block.compile(**as_one)
+    if check_backend(step.params.attention_backend, device) == "triton":
+        step.block_calls = torch.compile(block_forward, **as_one), torch.compile(block_gradient, **as_one)
 
 
 def noise_seed(seed: int, step: int) -> int:

@@ -93,12 +93,15 @@ def test_room_grows_only(tmp_path):
     reader = make_reader(tmp_path, {"beta_random": 1.0})
     fixed = FixedStep(make_step())
     plan = fixed.state.plan(0)
-    batches = sorted((reader(i) for i in range(8)), key=lambda b: b.room[0])
-    assert fixed.load(batches[-1], plan, 0)
-    roomy = fixed.state.generator.body.fixed_shapes
+    batches = [reader(i) for i in range(8)]
+    grown = [fixed.load(b, plan, 0) for b in batches]
+    assert grown[0]
+    roomy, first = fixed.state.generator.body.fixed_shapes, fixed.state.generator.first_shapes
     assert not any(fixed.load(b, plan, 0) for b in batches)
     assert fixed.state.discriminator.body.fixed_shapes == roomy
-    assert roomy.tokens_per_row * 16 >= batches[-1].room[0] and roomy.longest_row >= batches[-1].room[1]
+    assert roomy.tokens_per_row * 16 >= max(b.room.widest for b in batches)
+    assert roomy.longest_row >= max(b.room.longest_row for b in batches)
+    assert first.tokens_per_row * 16 >= max(b.room.first_pass for b in batches)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(tmp_path):

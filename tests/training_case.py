@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.batches import Batch, Counts
+from pipeline.batches import Batch, Counts, Room
 from pipeline.losses import exact_penalty
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams, TrainParams
@@ -35,7 +35,9 @@ def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
         mismatch_index=torch.arange(rows),
         places=torch.arange(rows),
         batch_size=rows,
-        room=(int((role != HIDDEN).sum()) + rows, int((role != HIDDEN).sum(1).max()) + 1),
+        room=Room(
+            int((role != HIDDEN).sum()) + rows, rows * (SCHEMA.n_tokens + 1), int((role != HIDDEN).sum(1).max()) + 1
+        ),
         counts=Counts(),
     )
 

@@ -1,6 +1,12 @@
 """Attention over visible tokens, exact to second order, and the packing it runs on."""
 
-from kernels.masked_attention.api import masked_attention, masked_attention_padded, masked_self_attention
+from kernels.masked_attention.api import (
+    masked_attention,
+    masked_attention_padded,
+    masked_self_attention,
+    self_attention_gradient,
+    self_attention_with_residuals,
+)
 from kernels.masked_attention.packing import Packing, make_packing, pack, unpack
 
 __all__ = [
@@ -10,5 +16,7 @@ __all__ = [
     "masked_attention_padded",
     "masked_self_attention",
     "pack",
+    "self_attention_gradient",
+    "self_attention_with_residuals",
     "unpack",
 ]

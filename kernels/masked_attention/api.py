@@ -41,12 +41,57 @@ def masked_self_attention(
 ) -> Tensor:
     """(M, H, D) like `masked_attention`, from one (M, 3, H, D) tensor, as a joint projection makes it: no copies."""
     check_joint(qkv, packing, rank)
-    scale = qkv.shape[-1] ** -0.5 if scale is None else float(scale)
     if check_backend(backend, qkv.device) == "triton":
         from kernels.masked_attention.triton_kernel import attention_triton  # the reference needs no triton
 
-        return attention_triton(qkv, packing, rank, scale)
-    return attention_reference(qkv, packing, rank, scale)
+        return attention_triton(qkv, packing, rank, _scale(qkv, scale))
+    return attention_reference(qkv, packing, rank, _scale(qkv, scale))
+
+
+def self_attention_with_residuals(
+    qkv: Tensor, packing: Packing, *, scale: float | None = None, backend: str = "auto"
+) -> tuple[Tensor, Tensor]:
+    """(out (M, H, D), lse (H, M) of `self_attention_gradient`) like `masked_self_attention` without ranks."""
+    check_joint(qkv, packing, None)
+    if check_backend(backend, qkv.device) == "triton":
+        from kernels.masked_attention import operators
+        from kernels.masked_attention.triton_kernel import check_kernel_input
+
+        check_kernel_input(qkv)
+        fixed = packing.cu_seqlens, None, packing.max_length, packing.padded, _scale(qkv, scale)
+        return operators.forward(qkv.contiguous(), *fixed)
+    out = attention_reference(qkv, packing, None, _scale(qkv, scale))
+    return out, out.new_zeros(out.shape[1], out.shape[0], dtype=torch.float32)
+
+
+def self_attention_gradient(
+    qkv: Tensor,
+    gradient: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    packing: Packing,
+    *,
+    scale: float | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """(M, 3, H, D) gradient of qkv from that of out, as a function of qkv and gradient that has a derivative itself.
+
+    out, lse: what `self_attention_with_residuals` returned for this qkv; their own derivatives are accounted for in
+    those of qkv. gradient: (M, H, D). torch.compile traces it with backend "triton".
+    """
+    check_joint(qkv, packing, None)
+    if check_backend(backend, qkv.device) == "triton":
+        from kernels.masked_attention import operators
+
+        fixed = packing.cu_seqlens, None, packing.max_length, packing.padded, _scale(qkv, scale)
+        gradient = gradient.to(qkv.dtype).contiguous()
+        return operators.backward(qkv.contiguous(), gradient, out.detach(), lse.detach(), *fixed)
+    out = attention_reference(qkv, packing, None, _scale(qkv, scale))
+    return torch.autograd.grad(out, qkv, gradient.to(qkv.dtype), create_graph=True)[0]
+
+
+def _scale(qkv: Tensor, scale: float | None) -> float:
+    return qkv.shape[-1] ** -0.5 if scale is None else float(scale)
 
 
 def masked_attention_padded(

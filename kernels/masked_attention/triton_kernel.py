@@ -31,12 +31,7 @@ def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: 
 
     Raises: TypeError, ValueError for what the kernels do not take.
     """
-    if qkv.dtype not in DTYPES:
-        raise TypeError(f"'qkv' must be float32, float16 or bfloat16 for backend 'triton'. Got {qkv.dtype}.")
-    if not 1 <= qkv.shape[-1] <= LARGEST_HEAD_DIM:
-        raise ValueError(
-            f"'qkv' must have a head dimension of 1 to {LARGEST_HEAD_DIM} for backend 'triton'. Got {qkv.shape[-1]}."
-        )
+    check_kernel_input(qkv)
     if rank is not None:
         rank = rank.to(torch.int16).contiguous()
     if scale < 0:  # the kernels take the maximum of a row before they scale it
@@ -48,6 +43,16 @@ def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: 
         out, _ = operators.forward(qkv, packing.cu_seqlens, rank, packing.max_length, packing.padded, scale)
         return out
     return _Attention.apply(qkv, packing, rank, scale)
+
+
+def check_kernel_input(qkv: Tensor) -> None:
+    """Raises TypeError, ValueError for what the kernels do not take."""
+    if qkv.dtype not in DTYPES:
+        raise TypeError(f"'qkv' must be float32, float16 or bfloat16 for backend 'triton'. Got {qkv.dtype}.")
+    if not 1 <= qkv.shape[-1] <= LARGEST_HEAD_DIM:
+        raise ValueError(
+            f"'qkv' must have a head dimension of 1 to {LARGEST_HEAD_DIM} for backend 'triton'. Got {qkv.shape[-1]}."
+        )
 
 
 def attention_forward(

@@ -14,10 +14,14 @@ import torch
 from kernels.discriminator_losses import discriminator_losses, generator_losses
 from kernels.masked_attention import make_packing, masked_attention, masked_self_attention
 from kernels.masked_attention.configurations import BLOCK_KERNELS, block_configuration, tile_configuration
+from pipeline.input_gradient import block_forward, block_gradient, input_gradient
+from pipeline.losses import exact_penalty
+from pipeline.networks import Discriminator
+from pipeline.params import NetworkParams
 from tests.kernels.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors
 from tests.kernels.losses_cases import CASES as LOSSES
 from tests.kernels.losses_cases import assert_close_to_float64
-from tests.training_case import r1_gradient
+from tests.training_case import SCHEMA, r1_gradient, random_batch
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
 F16 = torch.float16
@@ -142,6 +146,27 @@ def test_one_compiled_graph_serves_every_mask():
         x = torch.randn(packing.total, 3, 2, 16)
         torch.testing.assert_close(compiled(x, packing), masked_self_attention(x * 2, packing))
     assert len(graphs) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # the compiler asks for it
+def test_a_compiled_penalty_has_the_gradient_of_an_eager_one():
+    """The operators inside compiled blocks, differentiated once more by autograd; tracing only, no code generator."""
+    torch.manual_seed(0)
+    critic = Discriminator(
+        SCHEMA, NetworkParams(width=16, depth=2, heads=1), minibatch_group=2, attention_backend="triton"
+    )
+    batch = random_batch(4)
+    calls = [
+        torch.compile(f, backend="aot_eager", fullgraph=True, dynamic=True) for f in (block_forward, block_gradient)
+    ]
+    found = []
+    for penalty in (
+        input_gradient(critic, batch.features, batch.role, *calls).square().sum(1),
+        exact_penalty(critic, batch.features, batch.role),
+    ):
+        gradients = torch.autograd.grad(penalty.mean(), list(critic.parameters()), allow_unused=True)
+        found.append(torch.cat([g.flatten() for g in gradients if g is not None]))
+    assert (found[0] - found[1]).norm() <= 1e-5 * found[1].norm()
 
 
 @pytest.mark.parametrize("case", LOSSES, ids=str)
