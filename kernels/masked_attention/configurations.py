@@ -117,7 +117,7 @@ TABLE = """
   80 backward_columns 4  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
   80 double_constants 2  64x32w4s1   64x32w4s1   64x32w4s1   32x32w4s1
   80 double_constants 4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
-  80 double_rows      2  64x32w4s1   64x32w4s1   64x32w4s1   32x32w4s1
+  80 double_rows      2  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
   80 double_rows      4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
   80 double_columns   2  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
   80 double_columns   4  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
