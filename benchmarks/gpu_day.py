@@ -39,6 +39,7 @@ IMAGES = [
     "train.processes=1",
     "train.batch_size=128",
     "train.penalty_interval=16",
+    "train.penalty_precision=autocast",
     "train.lr=4e-4",
     "train.generator_lr=4e-4",
     "train.ema_decay=0.9995",

@@ -35,11 +35,17 @@ class Counts:
 
 @dataclass(frozen=True)
 class Room:
-    """Packed tokens of B rows, CLS tokens included: of the widest pass, of the pass that draws categories before the
-    rest (see `pipeline.networks.Generator`); tokens of the longest row."""
+    """Packed tokens that the passes over a batch must hold, CLS tokens included.
 
-    widest: int
-    first_pass: int
+    whole: B rows as their tasks have them. first, second: the generator's pass that draws categories and the one that
+    draws the rest (see `pipeline.networks.Generator`). critic: real, generated and mismatched rows, as `Batch.padded`
+    leaves them. longest_row: of one row.
+    """
+
+    whole: int
+    first: int
+    second: int
+    critic: int
     longest_row: int
 
 
@@ -80,7 +86,8 @@ class Batch:
         return self.mapped(Tensor.pin_memory)
 
     def padded(self) -> Batch:
-        """The same batch with mismatch_index filled up to B entries by B, which names no row: one shape for all."""
+        """The same batch with mismatch_index filled up to B entries by B, which names no row: one shape for all. Such
+        rows hide all their tokens."""
         rows = len(self.role)
         index = self.mismatch_index.new_full((rows,), rows)
         index[: len(self.mismatch_index)] = self.mismatch_index
@@ -213,17 +220,15 @@ def _donors(
 
 
 def _room(roles: list[np.ndarray], mismatch_index: np.ndarray, discrete: np.ndarray) -> Room:
-    """roles: (B, L) of the task and of its communication pair, which has the same visible tokens; discrete: (L,).
-
-    Rows that repeat the last one stand where mismatch_index is padded, see `Batch.padded`."""
-    role = roles[0]
-    length = (role != HIDDEN).sum(1) + 1
-    mismatched = length[mismatch_index].sum() + (len(role) - len(mismatch_index)) * length[-1]
-    first = []
+    """roles: (B, L) of the task and of its communication pair, which has the same visible tokens; discrete: (L,)."""
+    length = (roles[0] != HIDDEN).sum(1)
+    rows, whole, first, second = len(length), length.sum(), [], []
     for role in roles:
-        chosen = ((role == TARGET) & discrete).sum(1)
-        first.append(len(role) + (chosen + (role == SOURCE).sum(1))[chosen > 0].sum())
-    return Room(int(max(length.sum(), mismatched)), int(max(first)), int(length.max()))
+        choices, rest = ((role == TARGET) & discrete).sum(1), ((role == TARGET) & ~discrete).sum(1)
+        first.append((choices + (role == SOURCE).sum(1))[choices > 0].sum())
+        second.append(length[rest > 0].sum())
+    critic = 2 * whole + length[mismatch_index].sum() + 3 * rows
+    return Room(*(int(n) for n in (whole + rows, max(first) + rows, max(second) + rows, critic, length.max() + 1)))
 
 
 def _mismatch_rows(role: np.ndarray, group: int) -> np.ndarray:

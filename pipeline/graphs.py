@@ -38,7 +38,7 @@ class FixedStep:
         self.numbers = torch.zeros(4, device=self.device)  # the schedule's numbers, in the order of Plan
         self.places: dict[tuple[str, ...], Batch] = {}  # names of the tensors that a batch has → where they are put
         self.batch: Batch | None = None
-        self.room = (0.0, 0.0, 0.0)
+        self.room: dict[str, float] = {}  # see pipeline.batches.Room
 
     def load(self, batch: Batch, plan: Plan, noise_seed: int) -> bool:
         """Puts the step's input into its fixed places; whether that changed a shape.
@@ -69,19 +69,21 @@ class FixedStep:
 
     def _grow(self, batch: Batch) -> bool:
         """Gives packed tokens as much room as the batch asks for; whether it had less."""
-        rows, tokens = batch.role.shape
-        needs = batch.room.widest, batch.room.first_pass, batch.room.longest_row
-        pieces = [whole / PIECES for whole in (rows * (tokens + 1), rows * (tokens + 1), tokens + 1)]
-        wanted = [min(PIECES, int(need // piece) + 1) * piece for need, piece in zip(needs, pieces, strict=True)]
-        room = tuple(max(old, new) for old, new in zip(self.room, wanted, strict=True))
-        if room == self.room:
-            return False
-        self.room = room
-        longest = min(tokens + 1, math.ceil(room[2]))
-        for network in (self.state.generator, self.state.discriminator):
-            network.body.fixed_shapes = FixedShapes(room[0] / rows, longest)
-        self.state.generator.first_shapes = FixedShapes(room[1] / rows, longest)
-        return True
+        (rows, tokens), changed = batch.role.shape, False
+        one, row = rows * (tokens + 1) / PIECES, (tokens + 1) / PIECES
+        pieces = {"whole": one, "first": one, "second": one, "critic": 3 * one, "longest_row": row}
+        for name, piece in pieces.items():
+            wanted = min(PIECES, int(getattr(batch.room, name) // piece) + 1) * piece
+            if wanted > self.room.get(name, 0.0):
+                self.room[name], changed = wanted, True
+        if changed:
+            longest = min(tokens + 1, math.ceil(self.room["longest_row"]))
+            shapes = {name: FixedShapes(self.room[name] / rows, longest) for name in ("whole", "first", "second")}
+            generator, discriminator = self.state.generator, self.state.discriminator
+            generator.body.fixed_shapes = discriminator.body.fixed_shapes = shapes["whole"]
+            generator.first_shapes, generator.second_shapes = shapes["first"], shapes["second"]
+            discriminator.critic_shapes = FixedShapes(self.room["critic"] / (3 * rows), longest)
+        return changed
 
 
 class GraphedStep:

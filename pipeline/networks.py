@@ -194,7 +194,8 @@ class Generator(nn.Module):
         self.body = TokenTransformer(schema, params, attention_backend, params.dropout)
         self.order = params.order
         self.choice_passes = params.choice_passes
-        self.first_shapes: FixedShapes | None = None  # of the pass that draws categories; None: those of the body
+        self.first_shapes: FixedShapes | None = None  # of the pass that draws categories, instead of the body's
+        self.second_shapes: FixedShapes | None = None  # of the pass that draws the rest
         self.straight_through = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
@@ -235,7 +236,7 @@ class Generator(nn.Module):
         rest = (role == TARGET) & ~self.discrete
         visible = torch.where(chosen, SOURCE, role)
         second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
-        second = self._raw(known, second_role, noise, rank)
+        second = self._raw(known, second_role, noise, rank, self.second_shapes)
         raw = torch.where(self.discrete[self.token_of_feature], first, second)
         return Generated(self.fill(known, visible, second), raw)
 
@@ -383,14 +384,15 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend)
+        self.critic_shapes: FixedShapes | None = None  # of real, generated and mismatched rows together
         self.minibatch_group = minibatch_group
         self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
         self.patch_logit = nn.Linear(params.width, 1) if patch_logit else None
 
-    def forward(self, features: Tensor, role: Tensor) -> Tensor:
-        """(B,) logits. features: (B, F); role: (B, L). Consecutive runs of `minibatch_group` rows share their
-        standard deviation, so a run must hold only real or only generated rows."""
-        return self.logit(*self.body(*self.inputs(features, role), role), role)
+    def forward(self, features: Tensor, role: Tensor, shapes: FixedShapes | None = None) -> Tensor:
+        """(B,) logits. features: (B, F); role: (B, L); shapes: instead of the body's. Consecutive runs of
+        `minibatch_group` rows share their standard deviation, so a run must hold only real or only generated rows."""
+        return self.logit(*self.body(*self.inputs(features, role), role, shapes=shapes), role)
 
     def inputs(self, features: Tensor, role: Tensor) -> tuple[Tensor, Tensor]:
         """((B, L, W) tokens, (B, W) CLS tokens) that the body reads."""

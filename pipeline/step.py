@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from kernels.backend import check_backend
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
-from kernels.task_sampling import FAMILIES, SOURCE, TARGET
+from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET
 from pipeline.batches import Batch, Counts
 from pipeline.choices import choice_terms, kinds_of
 from pipeline.flat import FlatParameters
@@ -187,9 +187,10 @@ class TrainingStep:
             x = mismatched_source(batch.features, batch.donor, batch.role, self.generator.token_of_feature)
             a_row = index.clamp(max=rows - 1)  # a padded index names no row in places, see Batch.padded
             inputs.append(x[a_row])
-            roles.append(batch.role[a_row])
+            roles.append(batch.role[a_row].where((index < rows)[:, None], HIDDEN))
         with self._autocast(batch.features.device):
-            logits = self.discriminator(torch.cat(inputs), torch.cat(roles)).float()
+            shapes = self.discriminator.critic_shapes if len(inputs) == 3 else None
+            logits = self.discriminator(torch.cat(inputs), torch.cat(roles), shapes).float()
             cross = self._cross_logits(batch, fake, other_fake, logits[rows : 2 * rows], detach=True)
         mismatched = has_source = None
         if len(inputs) == 3:

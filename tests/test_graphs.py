@@ -90,18 +90,23 @@ def test_fixed_shapes_give_the_same_step_and_never_wait(tmp_path, changes, weigh
 
 
 def test_room_grows_only(tmp_path):
-    reader = make_reader(tmp_path, {"beta_random": 1.0})
+    reader = make_reader(tmp_path, MIXTURE)
     fixed = FixedStep(make_step())
     plan = fixed.state.plan(0)
     batches = [reader(i) for i in range(8)]
     grown = [fixed.load(b, plan, 0) for b in batches]
     assert grown[0]
-    roomy, first = fixed.state.generator.body.fixed_shapes, fixed.state.generator.first_shapes
+    generator, critic = fixed.state.generator, fixed.state.discriminator.critic_shapes
+    roomy = generator.body.fixed_shapes
     assert not any(fixed.load(b, plan, 0) for b in batches)
     assert fixed.state.discriminator.body.fixed_shapes == roomy
-    assert roomy.tokens_per_row * 16 >= max(b.room.widest for b in batches)
+    assert roomy.tokens_per_row * 16 >= max(b.room.whole for b in batches)
     assert roomy.longest_row >= max(b.room.longest_row for b in batches)
-    assert first.tokens_per_row * 16 >= max(b.room.first_pass for b in batches)
+    assert generator.first_shapes.tokens_per_row * 16 >= max(b.room.first for b in batches)
+    assert generator.second_shapes.tokens_per_row * 16 >= max(b.room.second for b in batches)
+    assert critic.tokens_per_row * 48 >= max(b.room.critic for b in batches)
+    assert generator.first_shapes.tokens_per_row < roomy.tokens_per_row
+    assert critic.tokens_per_row < roomy.tokens_per_row
 
 
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(tmp_path):

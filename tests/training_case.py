@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from kernels.task_sampling import SOURCE, TARGET
 from pipeline.batches import Batch, Counts, Room
 from pipeline.losses import exact_penalty
 from pipeline.networks import Discriminator, Generator
@@ -35,9 +35,7 @@ def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
         mismatch_index=torch.arange(rows),
         places=torch.arange(rows),
         batch_size=rows,
-        room=Room(
-            int((role != HIDDEN).sum()) + rows, rows * (SCHEMA.n_tokens + 1), int((role != HIDDEN).sum(1).max()) + 1
-        ),
+        room=Room(*[3 * rows * (schema.n_tokens + 1)] * 4, schema.n_tokens + 1),
         counts=Counts(),
     )
 

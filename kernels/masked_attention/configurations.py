@@ -129,15 +129,15 @@ TABLE = """
   90 double_tile      4  1/-/-/-     1/-/-/-     -/-/-/-     -/-/-/-
   90 forward_blocks   2  64x64w4s3   64x64w4s3   64x64w4s3   64x64w4s3
   90 forward_blocks   4  64x64w4s3   64x64w4s3   64x32w4s2   16x32w4s1
-  90 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x64w4s2
+  90 backward_rows    2  64x64w4s2   64x64w4s3   64x64w4s3   64x64w4s2
   90 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
-  90 backward_columns 2  32x64w4s2   32x64w4s2   32x64w4s2   32x64w8s1
+  90 backward_columns 2  32x64w4s2   32x64w4s3   32x64w4s3   32x64w8s1
   90 backward_columns 4  64x64w4s2   32x64w4s2   32x64w8s1   32x16w8s1
-  90 double_constants 2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w8s1
+  90 double_constants 2  64x32w4s2   64x32w4s3   64x32w4s3   64x32w8s1
   90 double_constants 4  64x32w4s2   64x64w8s2   64x32w4s1   16x32w8s1
   90 double_rows      2  64x32w4s2   64x32w4s2   64x32w4s2   64x32w4s1
   90 double_rows      4  64x32w4s2   64x32w4s2   16x32w4s1   16x32w8s1
-  90 double_columns   2  32x64w4s2   32x64w4s2   32x64w4s2   32x32w4s1
+  90 double_columns   2  32x64w4s2   32x64w4s1   32x64w4s1   32x32w4s1
   90 double_columns   4  32x64w4s2   32x64w4s2   32x16w4s1   32x16w8s1
  100 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
  100 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/-     2/4/-/-
