@@ -90,7 +90,7 @@ def test_fixed_shapes_give_the_same_step_and_never_wait(tmp_path, changes, weigh
 
 
 def test_room_grows_only(tmp_path):
-    reader = make_reader(tmp_path, MIXTURE)
+    reader = make_reader(tmp_path, {"joint": 4.0, "modality": 1.0})
     fixed = FixedStep(make_step())
     plan = fixed.state.plan(0)
     batches = [reader(i) for i in range(8)]
