@@ -206,7 +206,7 @@ class TrainParams:
     penalty_weight: float = ranged(0.3, 0.0, 1e4, "γ of R1 and of R2")
     penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
     penalty_precision: str = chosen(
-        "float32", ("float32", "autocast"), "of the exact penalty; autocast: as the rest of the step"
+        "autocast", ("autocast", "float32"), "of the exact penalty; autocast: that of the rest of the step"
     )
     patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
     minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
