@@ -42,7 +42,7 @@ class Plan:
     """What the schedules say of one step: numbers, or () tensors that hold them on the device.
 
     generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
-    average. penalised: R1 and R2 are due.
+    average. penalised, mismatched: R1 and R2, or mismatched sources, are due.
     """
 
     generator_lr: float | Tensor
@@ -117,13 +117,14 @@ class TrainingStep:
         p = self.params
         share = step / p.steps if share is None else share
         schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, share)
+        interval = p.mismatch_interval if share >= p.mismatch_decay_end else 1
         return Plan(
             generator_lr=p.generator_lr * schedule,
             lr=p.lr * schedule,
-            mismatch=mismatch,
+            mismatch=mismatch * interval,
             fresh=1 - min(p.ema_decay, (1 + step) / (10 + step)),
             penalised=p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
-            mismatched=mismatch > 0,
+            mismatched=mismatch > 0 and step % interval == 0,
         )
 
     def advance(self, batch: Batch, plan: Plan, generator: torch.Generator) -> tuple[Losses, FamilyStatistics | None]:
