@@ -110,17 +110,17 @@ TABLE = """
   80 double_tile      2  1/2/4/-     1/2/4/-     1/2/-/-     1/2/-/-
   80 double_tile      4  1/2/4/-     1/2/4/-     1/2/-/-     1/-/-/-
   80 forward_blocks   2  128x64w4s2  128x64w4s2  64x64w4s2   64x64w4s2
-  80 forward_blocks   4  128x64w4s2  128x64w4s2  64x64w4s2   64x64w4s2
+  80 forward_blocks   4  128x64w4s2  128x64w4s2  64x64w4s2   32x32w4s1
   80 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x32w4s2
-  80 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   64x32w4s2
+  80 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
   80 backward_columns 2  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
-  80 backward_columns 4  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
+  80 backward_columns 4  64x64w4s2   64x64w4s2   32x64w4s2   32x16w4s1
   80 double_constants 2  64x32w4s1   64x32w4s1   64x32w4s1   32x32w4s1
   80 double_constants 4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
   80 double_rows      2  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
-  80 double_rows      4  64x32w4s1   64x32w4s1   32x32w4s1   32x32w4s1
+  80 double_rows      4  64x32w4s1   64x32w4s1   32x32w4s1   16x32w8s1
   80 double_columns   2  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
-  80 double_columns   4  32x64w4s1   32x64w4s1   32x32w4s1   32x32w4s1
+  80 double_columns   4  32x64w4s1   32x64w4s1   32x32w4s1   32x16w8s1
   90 forward_tile     2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
   90 forward_tile     4  1/2/4/8     1/2/4/8     1/2/4/8     2/4/-/-
   90 backward_tile    2  1/2/4/8     1/2/4/8     1/2/4/8     1/2/4/8
