@@ -195,7 +195,6 @@ class TrainParams:
     mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
     mismatch_final_weight: float = ranged(0.01, 0.0, 1e3, "weight that it falls to, linearly")
     mismatch_decay_end: float = ranged(0.3, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
-    mismatch_interval: int = ranged(1, 1, 1024, "steps between them from then on; the weight is scaled by it")
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, continuous error")
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of the error of continuous targets in it")
     continuous_error: str = chosen(

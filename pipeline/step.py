@@ -117,14 +117,13 @@ class TrainingStep:
         p = self.params
         share = step / p.steps if share is None else share
         schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, share)
-        interval = p.mismatch_interval if share >= p.mismatch_decay_end else 1
         return Plan(
             generator_lr=p.generator_lr * schedule,
             lr=p.lr * schedule,
-            mismatch=mismatch * interval,
+            mismatch=mismatch,
             fresh=1 - min(p.ema_decay, (1 + step) / (10 + step)),
             penalised=p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
-            mismatched=mismatch > 0 and step % interval == 0,
+            mismatched=mismatch > 0,
         )
 
     def advance(self, batch: Batch, plan: Plan, generator: torch.Generator) -> tuple[Losses, FamilyStatistics | None]:

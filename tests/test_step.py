@@ -125,10 +125,3 @@ def test_mismatch_weight_falls_to_its_final_value():
     assert [round(mismatch_weight(params, s), 6) for s in (0.0, 0.25, 0.5, 1.0)] == [1.0, 0.6, 0.2, 0.2]
     params.mismatch_decay_end = 0.0
     assert mismatch_weight(params, 0.0) == 0.2
-
-
-def test_mismatched_sources_come_each_interval_once_their_weight_has_fallen():
-    state = fresh(mismatch_weight=1.0, mismatch_final_weight=0.2, mismatch_decay_end=0.5, mismatch_interval=4)
-    plans = [state.plan(step, share) for share in (0.25, 0.5) for step in range(4)]
-    assert [p.mismatched for p in plans] == [True] * 5 + [False] * 3
-    assert [round(p.mismatch, 6) for p in plans[:5]] == [0.6] * 4 + [0.8]
