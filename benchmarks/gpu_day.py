@@ -4,12 +4,12 @@
 
 Parts, each a process of its own with its own time limit: tests of the kernels, attention, losses, the whole training
 step, memcheck, the sweep of configurations, pixels missing at random, then a data set: data (beside the parts before),
-training to the best FID in the seconds that are left, evaluation with sheets. A part that fails or runs out of time costs only itself. A finished part is not run again: start
-the same command with the same folders to go on after a cut. Data comes from $DATA_MIRROR or the source's mirrors.
+training to the best FID in the seconds that are left, evaluation with sheets. A part that fails or runs out of time
+costs only itself. A finished part is not run again: start the same command with the same folders to go on after a cut.
+Data comes from $DATA_MIRROR or the source's mirrors.
 
-Two data sets at a time on one card: each with a --work and an --out of its own.
-
---work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained generator.
+--work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained networks. Two
+data sets at a time on one card: each with a --work and an --out of its own.
 --cpu-proof runs all parts tiny on a CPU, to prove the script where there is no card.
 """
 
@@ -96,12 +96,18 @@ COMPILE_GAIN = 1.1  # the step must be this much faster before training compiles
 
 @dataclass
 class Part:
-    """One process: name, command, limit in seconds, additions to its environment."""
+    """One process: name, command, limit in seconds, additions to its environment, the data set it is about if any."""
 
     name: str
     command: list[str]
     limit_s: float
     environment: dict[str, str] = field(default_factory=dict)
+    dataset: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of its record and of its log: what is done for one data set is not done for another."""
+        return f"{self.dataset}_{self.name}" if self.dataset else self.name
 
 
 class Day:
@@ -124,12 +130,12 @@ class Day:
     def start(self, part: Part) -> subprocess.Popen | None:
         """The running process of a part, or None where it is done, not wanted or out of time."""
         wanted = not self.options.only or part.name in self.options.only
-        if not wanted or self.state.get(part.name, {}).get("rc") == 0 or self.left_s() < 5:
+        if not wanted or self.done(part.key) or self.left_s() < 5:
             return None
         print(f"[{self.options.seconds - self.left_s():5.0f} s] {part.name}", flush=True)
         places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONPATH": places} | part.environment
-        log = open(self.work / f"{part.name}.log", "ab")  # noqa: SIM115 the process owns it
+        log = open(self.work / f"{part.key}.log", "ab")  # noqa: SIM115 the process owns it
         return subprocess.Popen(
             part.command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -137,19 +143,22 @@ class Day:
     def finish(self, part: Part, process: subprocess.Popen | None) -> bool:
         """Waits for a part within its limit, records it, bundles; whether it is done and well."""
         if process is None:
-            return self.state.get(part.name, {}).get("rc") == 0
+            return self.done(part.key)
         started = time.monotonic()
         try:
             code = process.wait(max(1.0, min(part.limit_s, self.left_s() - 3)))
         except subprocess.TimeoutExpired:
             code = 124
             stop(process)
-        lines = (self.work / f"{part.name}.log").read_text(errors="replace").strip().splitlines()
-        self.state[part.name] = {"rc": code, "seconds": round(time.monotonic() - started, 1), "last": lines[-1:]}
+        lines = (self.work / f"{part.key}.log").read_text(errors="replace").strip().splitlines()
+        self.state[part.key] = {"rc": code, "seconds": round(time.monotonic() - started, 1), "last": lines[-1:]}
         self.state_file.write_text(json.dumps(self.state, indent=1))
         print(f"    {part.name}: rc {code}", *lines[-3:], sep="\n    ", flush=True)
         self.bundle()
         return code == 0
+
+    def done(self, key: str) -> bool:
+        return self.state.get(key, {}).get("rc") == 0
 
     def run(self, part: Part) -> bool:
         return self.finish(part, self.start(part))
@@ -221,7 +230,8 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
         Part("memcheck", memcheck, 40, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
     ]
     if not proof:
-        parts.append(Part("sweep", module("benchmarks.attention_sweep", "--out", table("attention_sweep")), 45))
+        sweep = module("benchmarks.attention_sweep", "--seconds", "48", "--out", table("attention_sweep"))
+        parts.append(Part("sweep", sweep, 60))
     missing = ["--rates", "0.5", "0.9", "0.8", "0.1", "--seconds", "65", "45", "45", "80", "--batch"]
     missing += ["128", "512", "256", "64"]
     if proof:
@@ -241,9 +251,10 @@ def stages(day: Day, names: list[str], settings: list[str]) -> list[str]:
 
 def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
     """The pipeline's own stages, trained for the seconds that are left."""
-    here = {"BIGLEARN_ROOT": str(day.project)}
+    here, dataset = {"BIGLEARN_ROOT": str(day.project)}, day.options.dataset
     seconds = day.options.train_seconds or day.left_s() - EVALUATION_RESERVE_S
-    if day.state.get("train", {}).get("rc") != 0:
+    train = Part("train", [], seconds + 60, environment=here, dataset=dataset)
+    if not day.done(train.key):
         if seconds < LEAST_TRAINING_S and not proof:
             print(f"    no training: {seconds:.0f} s left for it")
             return
@@ -254,15 +265,15 @@ def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
         if not proof:
             limits.append("train.steps=1000000")
         settings = [*limits, *settings]  # the last word is the caller's
-    trained = day.run(Part("train", stages(day, ["train"], settings), seconds + 60, environment=here))
-    if trained:
+    train.command = stages(day, ["train"], settings)
+    if day.run(train):
         for name in ("generator", "discriminator"):
             folder = day.project / "data" / "models" / name
             if folder.exists():
-                with tarfile.open(day.out / f"{name}.tar", "w") as tar:
+                with tarfile.open(day.out / f"{dataset}_{name}.tar", "w") as tar:
                     tar.add(folder, name)
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}  # all of them wait for the slowest
-        day.run(Part("evaluate", stages(day, ["evaluate"], settings), day.left_s() - 5, environment=here | threads))
+        day.run(Part("evaluate", stages(day, ["evaluate"], settings), day.left_s() - 5, here | threads, dataset))
 
 
 def main() -> None:
@@ -285,6 +296,7 @@ def main() -> None:
         stages(day, ["fetch", "prepare", "tasks"], settings),
         120,
         environment={"BIGLEARN_ROOT": str(day.project)},
+        dataset=options.dataset,
     )
     preparing = day.start(data)
     measuring_ends = time.monotonic() + MEASURING_SHARE * options.seconds
