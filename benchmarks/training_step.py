@@ -7,9 +7,10 @@ that one. Sides: `ours`, packed tokens and the Triton kernels (on a CPU the pack
 blocks compiled, those of the penalty too; `graph` and `compiled_graph`, the same replayed as CUDA graphs, as the stage
 train runs them on one GPU; `reference`, packed tokens and attention in plain PyTorch; `plain`, every token computed,
 hidden ones masked, math attention differentiated by autograd; `sdpa`, plain with scaled dot-product attention where no
-second derivative is taken; `sdpa_graph`, that as CUDA graphs; `sdpa_compiled_graph`, its blocks compiled as well; `sdpa_functional_graph`,
-its penalty too, as a whole by torch.func.grad (8 blocks compile for minutes). All see the same batches of the default
-task mixture, already on the device, and the same weights; the same run compares the discriminator's first loss.
+second derivative is taken; `sdpa_graph`, that as CUDA graphs; `sdpa_compiled_graph`, its blocks compiled as well;
+`sdpa_functional_graph`, its penalty too, as a whole by torch.func.grad (slow to compile). All see the same batches of
+the default task mixture, already on the device, and the same weights; the same run compares the discriminator's first
+loss.
 
 Sizes: mnist (28×28, patch 4) and celeba (64×64×3, patch 4) on a card, bfloat16 autocast; digits, the defaults of
 params.yaml, on one CPU thread, and the same on tasks that leave a third of the tokens hidden (digits_partial). FLOPs
