@@ -55,7 +55,8 @@ class Batch:
 
     features: (B, F) float32; role, other_role: (B, L) uint8; rank, other_rank: (B, L) int16, None when every rank is
     0; family: (B,) int64; donor: (B, F) rows for mismatched sources; mismatch_index: (k,) int64 rows with a
-    source, k a multiple of the minibatch group. The `other_` task has the same union S ∪ T.
+    source, k a multiple of the minibatch group; mismatch_place: (B,) int64 where each of them stands in it first, any
+    place for a row without a source. The `other_` task has the same union S ∪ T.
     places: (B,) int64 places of these rows in the batch of all processes, of batch_size rows. room: what fixed shapes
     must hold. counts: of these rows; relative: the same divided by their means over processes, so that averaged
     gradients are those of one process.
@@ -67,6 +68,7 @@ class Batch:
     family: Tensor
     donor: Tensor
     mismatch_index: Tensor
+    mismatch_place: Tensor
     places: Tensor
     batch_size: int
     room: Room
@@ -150,7 +152,7 @@ class BatchReader:
         is_own, is_donor = np.searchsorted(read, own), np.searchsorted(read, before)
         tasks, other = self._tasks(self.task_indices(step)[own], missing[is_own], own)
         donor = _donors(features, missing, is_own, is_donor, self.schema.token_of_feature)
-        mismatch_index = _mismatch_rows(tasks.role, self.minibatch_group)
+        mismatch_index, mismatch_place = _mismatch_rows(tasks.role, self.minibatch_group)
         return Batch(
             features=torch.from_numpy(features[is_own]),
             role=torch.from_numpy(tasks.role),
@@ -158,6 +160,7 @@ class BatchReader:
             family=torch.from_numpy(tasks.family.astype(np.int64)),
             donor=torch.from_numpy(donor),
             mismatch_index=torch.from_numpy(mismatch_index),
+            mismatch_place=torch.from_numpy(mismatch_place),
             places=torch.from_numpy(own),
             batch_size=self.batch_size,
             room=_room([tasks.role] if other is None else [tasks.role, other.role], mismatch_index, self.discrete),
@@ -231,10 +234,13 @@ def _room(roles: list[np.ndarray], mismatch_index: np.ndarray, discrete: np.ndar
     return Room(*(int(n) for n in (whole + rows, max(first) + rows, max(second) + rows, critic, length.max() + 1)))
 
 
-def _mismatch_rows(role: np.ndarray, group: int) -> np.ndarray:
-    """Rows that have a source; in each minibatch group they are repeated until it is full, so that none is mixed."""
+def _mismatch_rows(role: np.ndarray, group: int) -> tuple[np.ndarray, np.ndarray]:
+    """((k,) rows that have a source, in each minibatch group repeated until it is full, so that none is mixed;
+    (B,) place of each row in them, the first of several, 0 for a row without a source)."""
     has_source = (role == SOURCE).any(1).reshape(-1, group)
     count = has_source.sum(1)[:, None]
     sources_first = np.argsort(~has_source, axis=1, kind="stable") + np.arange(len(role)).reshape(-1, group)[:, :1]
     repeated = np.take_along_axis(sources_first, np.arange(group) % count.clip(min=1), axis=1)
-    return repeated[count[:, 0] > 0].ravel()
+    index, place = repeated[count[:, 0] > 0].ravel(), np.zeros(len(role), np.int64)
+    place[index[::-1]] = np.arange(len(index))[::-1]  # of several the last written stays: the first
+    return index, place

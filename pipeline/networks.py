@@ -175,6 +175,9 @@ class Generated:
 class Generator(nn.Module):
     """G(x_S, role, z): draws x_T | x_S for any task (S, T).
 
+    z: noise of each target token and global noise, which the CLS token and every target get: what the parts of a sample
+    share need not pass attention first.
+
     order "categorical_first": categories are drawn from p(c | x_S) first, the rest from p(rest | x_S, c), the chain
     rule through the same network; gradients pass the draw by the straight-through Gumbel estimator (1611.01144).
     Then cross-entropy and the adversarial loss have one optimum, the true conditional, and a label always fits its
@@ -291,8 +294,9 @@ class Generator(nn.Module):
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
             z = draw(torch.randn, shape, noise, features.device)
-            tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]))
-            _, tokens = self.body(tokens, self.global_noise(z[:, 0]), role, rank, noise, shapes)
+            shared = self.global_noise(z[:, 0])
+            tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]) + shared[:, None])
+            _, tokens = self.body(tokens, shared, role, rank, noise, shapes)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
             out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
@@ -400,14 +404,17 @@ class Discriminator(nn.Module):
         return self.body.embed_values(features, role != HIDDEN), cls
 
     def logit(self, cls: Tensor, tokens: Tensor, role: Tensor) -> Tensor:
-        """(B,) logits from what the body returns."""
-        if self.minibatch_group > 1:
-            cls = torch.cat([cls, self._group_deviation(cls)], 1)
-        logit = self.cls_logit(cls)[:, 0]
-        if self.patch_logit is not None:
-            target = (role == TARGET).to(logit.dtype)
-            per_token = self.patch_logit(tokens)[..., 0]
-            logit = logit + (per_token * target).sum(1) / target.sum(1).clamp(min=1.0)
+        """(B,) logits from what the body returns, never in half precision: losses are made of their differences."""
+        dtype = self.cls_logit.weight.dtype
+        with torch.autocast(cls.device.type, enabled=False):
+            cls = cls.to(dtype)
+            if self.minibatch_group > 1:
+                cls = torch.cat([cls, self._group_deviation(cls)], 1)
+            logit = self.cls_logit(cls)[:, 0]
+            if self.patch_logit is not None:
+                target = (role == TARGET).to(dtype)
+                per_token = self.patch_logit(tokens.to(dtype))[..., 0]
+                logit = logit + (per_token * target).sum(1) / target.sum(1).clamp(min=1.0)
         return logit
 
     def _group_deviation(self, x: Tensor) -> Tensor:

@@ -208,6 +208,7 @@ class TrainParams:
     penalty_precision: str = chosen(
         "autocast", ("autocast", "float32"), "of the exact penalty; autocast: that of the rest of the step"
     )
+    drift_weight: float = ranged(0.001, 0.0, 1e4, "weight of the mean squared logit, which keeps logits near 0")
     patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
     minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
     straight_through: bool = described(False, "adversarial gradients pass the draw of categories")

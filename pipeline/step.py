@@ -193,12 +193,13 @@ class TrainingStep:
             logits = self.discriminator(torch.cat(inputs), torch.cat(roles), shapes).float()
             cross = self._cross_logits(batch, fake, other_fake, logits[rows : 2 * rows], detach=True)
         mismatched = has_source = None
-        if len(inputs) == 3:
-            mismatched = logits.new_zeros(rows + 1).index_put((index,), logits[2 * rows :])[:rows]
-            has_source = torch.zeros(rows + 1, dtype=torch.bool, device=logits.device).index_fill(0, index, True)
-            has_source = has_source[:rows]
+        if len(inputs) == 3:  # of a row that fills up its group only the first copy counts
+            mismatched = logits[2 * rows :].index_select(0, batch.mismatch_place)
+            has_source = (batch.role == SOURCE).any(1)
         loss, statistics = self._logit_losses(batch, logits[: 2 * rows], mismatched, has_source, cross, plan.mismatch)
         terms = {"discriminator_loss": loss.detach()}
+        if p.drift_weight > 0:
+            loss = loss + p.drift_weight * logits[: 2 * rows].square().mean()
         if plan.penalised:
             squares = self._penalty(batch, fake.detach(), noise)
             real_square, fake_square = squares.view(2, rows).mean(1)

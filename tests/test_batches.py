@@ -81,6 +81,8 @@ def test_families_lie_together_and_mismatch_rows_have_a_source(bank):
     assert (batch.role[batch.mismatch_index] == SOURCE).any(1).all()
     groups = batch.mismatch_index.view(-1, 4) // 4
     assert (groups == groups[:, :1]).all(), "a group of mismatched rows must come from one minibatch group"
+    has_source = (batch.role == SOURCE).any(1)
+    assert torch.equal(batch.mismatch_index[batch.mismatch_place[has_source]], torch.nonzero(has_source).flatten())
     assert set(batch.mismatch_index.tolist()) == set(torch.nonzero((batch.role == SOURCE).any(1)).flatten().tolist())
 
 

@@ -110,6 +110,33 @@ def test_discriminator_groups_never_mix():
     torch.testing.assert_close(critic(x, role)[:4], alone)
 
 
+def test_logits_keep_their_differences_in_half_precision():
+    torch.manual_seed(0)
+    critic = Discriminator(SCHEMA, PARAMS, minibatch_group=4)
+    x, role = random_case(8)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        near = critic(x, role)
+        critic.cls_logit.bias += 1000.0
+        far = critic(x, role)
+    assert near.dtype == torch.float32
+    torch.testing.assert_close(far - 1000.0, near, rtol=0, atol=2e-4)
+
+
+def test_global_noise_reaches_every_target_without_attention():
+    torch.manual_seed(0)
+    generator = Generator(SCHEMA, PARAMS).eval()
+    with torch.no_grad():
+        generator.token_noise.weight.zero_()
+        for block in generator.body.blocks:
+            block.attention_out.weight.zero_()
+        x, role = torch.zeros(2, SCHEMA.n_features), torch.full((2, SCHEMA.n_tokens), TARGET)
+        raw = generator(x, role, torch.Generator().manual_seed(0)).raw
+    patches = [i for i, t in enumerate(SCHEMA.tokens) if t.modality == "patch"]
+    for token in patches:
+        part = raw[:, SCHEMA.token_of_feature == token]
+        assert not torch.allclose(part[0], part[1])
+
+
 def test_r1_gradient_matches_double_precision_finite_differences():
     """The penalty differentiates attention twice: its gradient is checked against central differences."""
     torch.manual_seed(0)

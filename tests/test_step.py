@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from kernels.task_sampling import TaskBank, write_bank
+from kernels.task_sampling import SOURCE, TaskBank, write_bank
 from pipeline.batches import Batch, BatchReader
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams, TasksParams, TrainParams
@@ -95,6 +95,21 @@ def test_average_follows_the_generator(batches):
     before = state.flat_average.values.clone()
     state(batches[0], 100, 0)
     torch.testing.assert_close(state.flat_average.values, 0.5 * before + 0.5 * state.flat_g.values)
+
+
+def test_logits_that_drifted_come_back(batches):
+    """Only differences of logits enter a relativistic loss, each of its pairs once: it must not move their mean."""
+    pulls = {}
+    for weight in (0.0, 1e-3):
+        state = fresh(drift_weight=weight, penalty="none", clip_norm=0.0)
+        with torch.no_grad():
+            state.discriminator.cls_logit.bias.fill_(50.0)
+        batch = batches[0]
+        assert len(batch.mismatch_index) > (batch.role == SOURCE).any(1).sum(), "the case must repeat a row"
+        state(batch, 0, 0)
+        pulls[weight] = state.discriminator.cls_logit.bias.grad.item()
+    assert abs(pulls[0.0]) < 1e-6
+    assert pulls[1e-3] == pytest.approx(2 * 1e-3 * 50.0, rel=0.1)
 
 
 def test_gradients_are_clipped(batches):

@@ -33,6 +33,7 @@ def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
         family=torch.zeros(rows, dtype=torch.int64),
         donor=features[1],
         mismatch_index=torch.arange(rows),
+        mismatch_place=torch.arange(rows),
         places=torch.arange(rows),
         batch_size=rows,
         room=Room(*[3 * rows * (schema.n_tokens + 1)] * 4, schema.n_tokens + 1),
