@@ -24,6 +24,7 @@ from kernels.masked_attention import Packing, make_packing, masked_self_attentio
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.noise import RowNoise, draw
 from pipeline.params import NetworkParams
+from pipeline.refinement import Refinement
 from pipeline.schema import Group, Schema
 from pipeline.sums import cumulative
 
@@ -204,6 +205,7 @@ class Generator(nn.Module):
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
+        self.refinement = Refinement(schema, params.width, params.refine_channels) if params.refine_channels else None
         discrete = torch.tensor([t.discrete for t in schema.tokens])
         self.register_buffer("discrete", discrete, persistent=False)
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
@@ -299,10 +301,25 @@ class Generator(nn.Module):
             _, tokens = self.body(tokens, shared, role, rank, noise, shapes)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
-            out = head(tokens[:, group.tokens[0] : group.tokens[-1] + 1])
-            parts.append((torch.tanh(out) if group.modality == "patch" else out).flatten(1))
+            own = slice(group.tokens[0], group.tokens[-1] + 1)
+            out = head(tokens[:, own])
+            if group.modality == "patch":
+                if self.refinement is not None and not quiet:
+                    out = out + self._refined(tokens[:, own], out, features[:, group.features], role[:, own], rank)
+                out = torch.tanh(out)
+            parts.append(out.flatten(1))
         raw = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         return raw if self.log_mass is None else self.trusted(raw, self.trust)
+
+    def _refined(self, tokens: Tensor, out: Tensor, features: Tensor, role: Tensor, rank: Tensor | None) -> Tensor:
+        """(B, G, P²C) correction of the patches `out`, see `Refinement`; 0 in a row with ranks, whose tokens must not
+        see all their neighbours. tokens: (B, G, W); features: (B, G·P²C); role: (B, G)."""
+        source, target = (role == SOURCE)[..., None], (role == TARGET)[..., None]
+        nothing = out.new_zeros(())
+        known = torch.where(source, features.reshape(out.shape).to(out.dtype), nothing)
+        drawn = torch.where(target, torch.tanh(out), nothing)
+        more = self.refinement(tokens, known, drawn, role != HIDDEN)
+        return more if rank is None else torch.where((rank == 0).all(1)[:, None, None], more, nothing.to(more.dtype))
 
     def trusted(self, raw: Tensor, trust: Tensor) -> Tensor:
         """(B, F) logits: outputs of the heads times the (L,) trust of their token, plus the log shares of the choices.
