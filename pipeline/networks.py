@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from kernels.masked_attention import Packing, make_packing, masked_self_attention, pack, unpack
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.convolutions import Refinement, Stem
 from pipeline.noise import RowNoise, draw
 from pipeline.params import NetworkParams
-from pipeline.refinement import Refinement
 from pipeline.schema import Group, Schema
 from pipeline.sums import cumulative
 
@@ -205,7 +205,8 @@ class Generator(nn.Module):
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
-        self.refinement = Refinement(schema, params.width, params.refine_channels) if params.refine_channels else None
+        channels = params.convolution_channels
+        self.refinement = Refinement(schema, params.width, channels) if channels else None
         discrete = torch.tensor([t.discrete for t in schema.tokens])
         self.register_buffer("discrete", discrete, persistent=False)
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
@@ -405,6 +406,8 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend)
+        channels = params.convolution_channels
+        self.stem = Stem(schema, params.width, channels) if channels else None
         self.critic_shapes: FixedShapes | None = None  # of real, generated and mismatched rows together
         self.minibatch_group = minibatch_group
         self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
@@ -417,8 +420,15 @@ class Discriminator(nn.Module):
 
     def inputs(self, features: Tensor, role: Tensor) -> tuple[Tensor, Tensor]:
         """((B, L, W) tokens, (B, W) CLS tokens) that the body reads."""
-        cls = features.new_zeros(len(features), self.body.cls.numel())
-        return self.body.embed_values(features, role != HIDDEN), cls
+        cls, visible = features.new_zeros(len(features), self.body.cls.numel()), role != HIDDEN
+        tokens = self.body.embed_values(features, visible)
+        if self.stem is not None:
+            group = next(g for g in self.body.groups if g.modality == "patch")
+            before, after = group.tokens[0], group.tokens[-1] + 1
+            pixels = features[:, group.features].reshape(len(features), after - before, -1)
+            more = self.stem(pixels, visible[:, before:after])
+            tokens = tokens + functional.pad(more, (0, 0, before, tokens.shape[1] - after))
+        return tokens, cls
 
     def logit(self, cls: Tensor, tokens: Tensor, role: Tensor) -> Tensor:
         """(B,) logits from what the body returns, never in half precision: losses are made of their differences."""

@@ -204,8 +204,8 @@ def _check_sizes(state: dict[str, Tensor], schema: Schema, network: NetworkParam
         f"body.blocks.{last}.mlp_in.weight": (int(width * network.mlp_ratio), width),
     }
     wanted |= {f"body.embed.{i}.weight": (width, group.width) for i, group in enumerate(schema.groups)}
-    if network.refine_channels:
-        wanted["refinement.second.weight"] = (network.refine_channels, network.refine_channels, 3, 3)
+    if network.convolution_channels:
+        wanted["refinement.second.weight"] = (network.convolution_channels, network.convolution_channels, 3, 3)
     for name, shape in wanted.items():
         found = tuple(state[name].shape) if name in state else None
         if found != shape:

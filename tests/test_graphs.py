@@ -47,7 +47,7 @@ def make_reader(tmp_path, weights: dict[str, float], pairs: bool = False) -> Bat
 
 
 def make_step(**changes) -> TrainingStep:
-    network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "refine_channels") if k in changes})
+    network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "convolution_channels") if k in changes})
     train = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, **changes})
     params = replace(merge_params({}), network=network, train=train)
     return build_step(params, SCHEMA, torch.device("cpu"), 0)
@@ -65,7 +65,7 @@ MIXTURE = {"joint": 1.0, "modality": 1.0, "beta_random": 1.0}
         ({"penalty": "approximate"}, {"causal": 1.0, "beta_random": 1.0}),
         ({"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0}, MIXTURE),
         ({"choice_passes": 3}, MIXTURE),
-        ({"refine_channels": 4}, MIXTURE),
+        ({"convolution_channels": 4}, MIXTURE),
     ],
 )
 def test_fixed_shapes_give_the_same_step_and_never_wait(tmp_path, changes, weights):

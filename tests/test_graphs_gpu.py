@@ -17,7 +17,7 @@ CUDA = torch.device("cuda")
 
 
 def make_step(**changes) -> TrainingStep:
-    network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "refine_channels") if k in changes})
+    network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "convolution_channels") if k in changes})
     settings = {"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, "autocast": "none"}
     params = replace(merge_params({}), network=network, train=TrainParams(**(settings | changes)))
     return build_step(params, SCHEMA, CUDA, 0)
@@ -32,7 +32,7 @@ def make_step(**changes) -> TrainingStep:
         {"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0, "continuous_error": "squared"},
         {"autocast": "bfloat16"},
         {"choice_passes": 3},
-        {"refine_channels": 4, "autocast": "bfloat16"},
+        {"convolution_channels": 4, "autocast": "bfloat16"},
     ],
     ids=["default", "mismatch ends", "communication", "likelihood", "bfloat16", "choice passes", "refinement"],
 )

@@ -1,4 +1,4 @@
-"""Refinement: sees both sides of an edge between patches, and nothing it must not see."""
+"""Convolutions over the image: they see both sides of an edge between patches, and nothing they must not see."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.networks import Generator
+from pipeline.convolutions import Assembly, Refinement
+from pipeline.input_gradient import block_forward, block_gradient, input_gradient
+from pipeline.losses import exact_penalty
+from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams
-from pipeline.refinement import Refinement
 from pipeline.sampler import Sampler
 from pipeline.schema import Schema, image_label_schema
 
 SCHEMA = image_label_schema(8, 12, 3, 4, 0.0, 255.0, ["a", "b"])
-PARAMS = NetworkParams(width=16, depth=1, heads=2, noise_width=4, refine_channels=5)
+PARAMS = NetworkParams(width=16, depth=1, heads=2, noise_width=4, convolution_channels=5)
 PATCHES = SCHEMA.n_tokens - 1
 PIXELS = 8 * 12 * 3
 
@@ -52,17 +54,17 @@ def roles(*patches: int) -> torch.Tensor:
 
 def test_the_image_is_that_of_the_schema():
     x = rows(2)
-    refinement = Refinement(SCHEMA, 16, 5)
-    image = refinement.image(x[:, :PIXELS].reshape(2, PATCHES, -1))
+    assembly = Assembly(SCHEMA)
+    image = assembly.image(x[:, :PIXELS].reshape(2, PATCHES, -1))
     pixels = torch.from_numpy(SCHEMA.images(SCHEMA.decode(x.numpy()))).permute(0, 3, 1, 2)
     torch.testing.assert_close(image * 127.5 + 127.5, pixels, rtol=0, atol=1e-3)
-    assert torch.equal(refinement.patches(image), x[:, :PIXELS].reshape(2, PATCHES, -1))
+    assert torch.equal(assembly.patches(image), x[:, :PIXELS].reshape(2, PATCHES, -1))
 
 
 def test_at_the_start_nothing_changes():
     torch.manual_seed(0)
     network = Generator(SCHEMA, PARAMS)
-    plain = Generator(SCHEMA, replace(PARAMS, refine_channels=0))
+    plain = Generator(SCHEMA, replace(PARAMS, convolution_channels=0))
     plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("refinement.")})
     x, role = rows(2), roles(*[TARGET] * 6).repeat(2, 1)
     assert torch.equal(patches_of(network, x, role), patches_of(plain, x, role))
@@ -90,6 +92,44 @@ def test_hidden_patches_have_no_influence(poison):
     assert torch.equal(patches_of(network, x, role)[:, targets], patches_of(network, other, role)[:, targets])
 
 
+def critic(*, attends: bool = True) -> Discriminator:
+    torch.manual_seed(0)
+    network = Discriminator(SCHEMA, PARAMS, minibatch_group=2, attention_backend="reference").double()
+    if not attends:
+        with torch.no_grad():
+            for block in network.body.blocks:
+                block.attention_out.weight.zero_()
+    return network
+
+
+@pytest.mark.parametrize("poison", [1e9, float("nan")])
+def test_the_discriminator_reads_visible_patches_alone(poison):
+    role = roles(SOURCE, TARGET, TARGET, HIDDEN, HIDDEN, TARGET).repeat(2, 1)
+    x = rows(2).double()
+    other = torch.where((role == HIDDEN)[:, SCHEMA.token_of_feature], poison, x)
+    for network in (critic(), critic(attends=False)):
+        assert torch.equal(network(x, role), network(other, role))
+
+
+def test_the_discriminator_sees_both_sides_of_an_edge():
+    """Without attention the logit is a sum over tokens; its mixed second derivative over an edge is the stem's."""
+    network, role = critic(attends=False), roles(*[TARGET] * 6).repeat(2, 1)
+    x = rows(2).double().requires_grad_(True)
+    pixel = {
+        (r, c): (c // 4 * 16 + r * 4 + c % 4) * 3 for r in range(4) for c in range(12)
+    }  # first colour, upper patches
+    (g,) = torch.autograd.grad(network(x, role).sum(), x, create_graph=True)
+    (across,) = torch.autograd.grad(g[0, pixel[1, 3]], x)
+    assert across[0, pixel[1, 4]] != 0 and across[0, pixel[1, 11]] == 0
+
+
+def test_the_penalty_written_out_covers_the_stem():
+    network, x = critic(), rows(4).double()
+    role = roles(SOURCE, TARGET, TARGET, HIDDEN, TARGET, TARGET).repeat(4, 1)
+    gradient = input_gradient(network, x, role, block_forward, block_gradient)
+    torch.testing.assert_close(gradient.square().sum(1), exact_penalty(network, x, role), rtol=1e-10, atol=1e-12)
+
+
 def test_rows_with_ranks_are_not_refined():
     """A convolution does not know the order in which tokens may see one another."""
     network, role = generator(), roles(*[TARGET] * 6).repeat(2, 1)
@@ -112,5 +152,5 @@ def test_a_saved_generator_keeps_it(tmp_path):
 
 def test_without_an_image_it_is_refused():
     schema = Schema.from_json(SCHEMA.to_json())
-    with pytest.raises(ValueError, match=r"'network.refine_channels' must be 0 without an image. Got 5."):
+    with pytest.raises(ValueError, match="'network.convolution_channels' must be 0 where the data are no images"):
         Refinement(replace(schema, image=None), 16, 5)
