@@ -46,6 +46,7 @@ from pipeline.training_log import TrainingLog
 CODE = (
     "batches",
     "clock",
+    "convolutions",
     "flat",
     "graphs",
     "losses",
