@@ -18,11 +18,10 @@ from pipeline.schema import Schema
 
 
 class Assembly:
-    """Patches ↔ image, for any number of channels. Raises ValueError for a schema without an image."""
+    """Patches ↔ image, for any number of channels, of a schema with an image."""
 
     def __init__(self, schema: Schema) -> None:
-        if schema.image is None:
-            raise ValueError("'network.convolution_channels' must be 0 where the data are no images.")
+        assert schema.image is not None
         height, width, self.colours = schema.image
         self.edge = schema.patch_size_px
         self.grid = height // self.edge, width // self.edge

@@ -205,7 +205,7 @@ class Generator(nn.Module):
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
-        channels = params.convolution_channels
+        channels = params.convolution_channels if schema.image is not None else 0
         self.refinement = Refinement(schema, params.width, channels) if channels else None
         discrete = torch.tensor([t.discrete for t in schema.tokens])
         self.register_buffer("discrete", discrete, persistent=False)
@@ -406,7 +406,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.body = TokenTransformer(schema, params, attention_backend)
-        channels = params.convolution_channels
+        channels = params.convolution_channels if schema.image is not None else 0
         self.stem = Stem(schema, params.width, channels) if channels else None
         self.critic_shapes: FixedShapes | None = None  # of real, generated and mismatched rows together
         self.minibatch_group = minibatch_group

@@ -204,7 +204,7 @@ def _check_sizes(state: dict[str, Tensor], schema: Schema, network: NetworkParam
         f"body.blocks.{last}.mlp_in.weight": (int(width * network.mlp_ratio), width),
     }
     wanted |= {f"body.embed.{i}.weight": (width, group.width) for i, group in enumerate(schema.groups)}
-    if network.convolution_channels:
+    if network.convolution_channels and schema.image is not None:
         wanted["refinement.second.weight"] = (network.convolution_channels, network.convolution_channels, 3, 3)
     for name, shape in wanted.items():
         found = tuple(state[name].shape) if name in state else None

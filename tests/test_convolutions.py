@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.convolutions import Assembly, Refinement
+from pipeline.convolutions import Assembly
 from pipeline.input_gradient import block_forward, block_gradient, input_gradient
 from pipeline.losses import exact_penalty
 from pipeline.networks import Discriminator, Generator
 from pipeline.params import NetworkParams
 from pipeline.sampler import Sampler
-from pipeline.schema import Schema, image_label_schema
+from pipeline.schema import image_label_schema
 
 SCHEMA = image_label_schema(8, 12, 3, 4, 0.0, 255.0, ["a", "b"])
 PARAMS = NetworkParams(width=16, depth=1, heads=2, noise_width=4, convolution_channels=5)
@@ -150,7 +150,6 @@ def test_a_saved_generator_keeps_it(tmp_path):
     np.testing.assert_array_equal(drawn, Sampler(network, SCHEMA, batch_size=8).sample(3, seed=1))
 
 
-def test_without_an_image_it_is_refused():
-    schema = Schema.from_json(SCHEMA.to_json())
-    with pytest.raises(ValueError, match="'network.convolution_channels' must be 0 where the data are no images"):
-        Refinement(replace(schema, image=None), 16, 5)
+def test_without_an_image_there_are_none():
+    schema = replace(SCHEMA, image=None)
+    assert Generator(schema, PARAMS).refinement is None and Discriminator(schema, PARAMS).stem is None

@@ -21,6 +21,7 @@ from pipeline.schema import image_label_schema
 
 ATTRIBUTES, FILE_COLUMN = "attributes.csv", "file"
 DEFAULT_SIZE_PX = 32
+RECOMMENDED = ("network.convolution_channels=16",)
 COLOUR_PROBES = 64  # images that decide whether a folder is grey
 NAMED_FAULTS = 5  # files left out that are named one by one
 
@@ -113,4 +114,4 @@ def chosen_attributes(params: Params, there: list[str]) -> list[str]:
     return list(params.prepare.attributes) or there
 
 
-SOURCE = Source("image_folder", load, default_patch_size_px=4, reads_path=True)
+SOURCE = Source("image_folder", load, default_patch_size_px=4, reads_path=True, recommended=RECOMMENDED)
