@@ -59,12 +59,12 @@ SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
     "digits": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),
     "mnist": (
         image_label_schema(28, 28, 1, 4, 0.0, 255.0, TEN),
-        NetworkParams(width=256, depth=6, heads=8, noise_width=64),
+        NetworkParams(width=256, depth=6, heads=8, noise_width=64, convolution_channels=0),
         TrainParams(batch_size=512, **BIG),
     ),
     "celeba": (
         image_label_schema(64, 64, 3, 4, 0.0, 255.0, TEN[:2]),
-        NetworkParams(width=384, depth=8, heads=12, noise_width=64),
+        NetworkParams(width=384, depth=8, heads=12, noise_width=64, convolution_channels=0),
         TrainParams(batch_size=128, **BIG),
     ),
     "digits_partial": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),

@@ -165,7 +165,7 @@ class NetworkParams:
     )
     choice_passes: int = ranged(1, 1, 256, "passes that share out the categories of categorical_first; 1: independent")
     convolution_channels: int = ranged(
-        0, 0, 1024, "channels of convolutions over an image, beside its patches in both networks; 0: none"
+        8, 0, 1024, "channels of convolutions over an image, beside its patches in both networks; 0: none"
     )
     dropout: float = ranged(0.0, 0.0, 0.9, "share of the generator's MLP activations dropped in training")
     noise_width: int = ranged(32, 1, 4096, "global noise dimensions; each target token gets its own of the same width")
