@@ -58,7 +58,7 @@ SETTINGS = {
         "source_beta": [8.0, 2.0],
         "target_beta": [50.0, 0.5],
     },
-    "network": {"order": "one_pass", "position": "grid", "noise_width": 8, "mlp_ratio": 3.0},
+    "network": {"order": "one_pass", "position": "grid", "noise_width": 8, "mlp_ratio": 3.0, "convolution_channels": 0},
     "train": {
         "steps": 10**6,
         "adversarial_weight": 0.0,
