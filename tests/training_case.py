@@ -17,7 +17,7 @@ from pipeline.schema import Schema, image_label_schema
 from pipeline.step import TrainingStep
 
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abc"))
-NETWORK = NetworkParams(width=32, depth=2, heads=2, noise_width=8)
+NETWORK = NetworkParams(width=32, depth=2, heads=2, noise_width=8, convolution_channels=0)  # what the kernels serve
 
 
 def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
