@@ -40,9 +40,9 @@ from sklearn.model_selection import train_test_split
 from tqdm import tqdm
 
 from benchmarks.measure import append, key
-from pipeline.biglearn_em import BigLearnEM
-from pipeline.simulation_blem import METHODS, MIN_EIGENVALUE, divergence_from_target, sample_rows
-from pipeline.simulation_gmm25 import COMPONENTS, MODES
+from pipeline.simulation.biglearn_em import BigLearnEM
+from pipeline.simulation.em_comparison import METHODS, MIN_EIGENVALUE, divergence_from_target, sample_rows
+from pipeline.simulation.gmm25 import COMPONENTS, MODES
 
 RESULTS = Path(__file__).parent / "results" / "biglearn_em.csv"
 TABLES = ("gmm25", "glass", "vehicle", "pendigits", "letter")

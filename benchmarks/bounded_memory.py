@@ -33,15 +33,15 @@ import numpy as np
 from benchmarks.measure import append, key
 from kernels.task_sampling import TaskBank, write_bank
 from pipeline import prepare
-from pipeline.batches import BatchReader
-from pipeline.files import sha256, write_json, write_rows, write_text
-from pipeline.networks import Generator
-from pipeline.params import Params, merge_params, to_dict
-from pipeline.paths import Paths
-from pipeline.row_file import RowFile
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.tasks import spec_from_schema
+from pipeline.base.files import sha256, write_json, write_rows, write_text
+from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.base.paths import Paths
+from pipeline.model.networks import Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.row_file import RowFile
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.batches import BatchReader
 
 RESULTS = Path(__file__).parent / "results" / "bounded_memory.csv"
 STAGE_RESULTS = RESULTS.with_name("bounded_memory_stages.csv")

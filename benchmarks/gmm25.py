@@ -27,9 +27,9 @@ import torch
 from benchmarks import torch_gmm25
 from benchmarks.measure import append, key
 from kernels.gmm import descend, start_parameters
-from pipeline.params import load_params
+from pipeline.base.params import load_params
 from pipeline.simulate import tuned_schedule
-from pipeline.simulation_gmm25 import AXIS, COMPONENTS, SCALE_CEILING, VARIANCE, Schedule
+from pipeline.simulation.gmm25 import AXIS, COMPONENTS, SCALE_CEILING, VARIANCE, Schedule
 
 RESULTS = Path(__file__).parent / "results" / "gmm25.csv"
 KERNEL_FACTOR = 100  # kernel steps a torch step

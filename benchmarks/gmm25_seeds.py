@@ -17,9 +17,9 @@ import numba
 from tqdm import tqdm
 
 from benchmarks.measure import append, key
-from pipeline.params import load_params
+from pipeline.base.params import load_params
 from pipeline.simulate import tuned_schedule
-from pipeline.simulation_gmm25 import COMPONENTS, JOINT_ONLY, PAPER, Run, run_seeds
+from pipeline.simulation.gmm25 import COMPONENTS, JOINT_ONLY, PAPER, Run, run_seeds
 
 RESULTS = Path(__file__).parent / "results" / "gmm25_seeds.csv"
 FIELDS = ("seed", "covered_modes", "misshapen", "kl_pq", "kl_qp", "limited_entries", "cpu_s")

@@ -10,7 +10,7 @@ Protocols (method of the tables in benchmarks/imputation_data.py):
 * uci: 20 % of the cells removed at random, the same rows filled, all of the table (20,000 rows); rmse_minmax is the
   figure that GAIN and EMFlow report.
 
-Scores: pipeline/gap_scores.py, over 10 draws; and:
+Scores: pipeline/evaluation/gap_scores.py, over 10 draws; and:
 
 * fit_s, best_s, draw_s: wall seconds of one thread; draw_s per draw. cpu_s: of the job. Imports and the compilation of
   the task sampler, which happens once in an installation, are not counted.
@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from benchmarks.imputation_data import TABLES, UCI_TABLES, make_case
 from benchmarks.measure import key
-from pipeline.gap_scores import score
+from pipeline.evaluation.gap_scores import score
 
 RESULTS = Path(__file__).parent / "results" / "imputation.csv"
 DRAWS = 10

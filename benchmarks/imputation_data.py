@@ -14,9 +14,9 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from pipeline.gap_scores import Case
-from pipeline.params import TableParams
-from pipeline.table import infer_kind
+from pipeline.base.params import TableParams
+from pipeline.evaluation.gap_scores import Case
+from pipeline.tables.codec import infer_kind
 
 HELD_OUT_SHARE = 0.3  # of the rows
 MISSING_SHARE = 0.3  # of the cells that a mechanism may remove

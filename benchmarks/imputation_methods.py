@@ -5,7 +5,7 @@
     best = method.best(seen_test)              # DataFrame
     draws = method.draw(seen_test, draws=10)   # list of DataFrames; one for methods that do not sample
 
-The peers are in pipeline/peers.py.
+The peers are in pipeline/evaluation/peers.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import pandas as pd
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401  (makes the next import possible)
 from sklearn.impute import IterativeImputer, KNNImputer
 
-from pipeline.imputer import BigLearnImputer
-from pipeline.peers import Encoded, boosting, mean_fill, missforest
+from pipeline.estimators.imputer import BigLearnImputer
+from pipeline.evaluation.peers import Encoded, boosting, mean_fill, missforest
 
 
 class BigLearn:

@@ -29,18 +29,18 @@ from tqdm import tqdm
 
 from benchmarks.measure import append, key
 from kernels.task_sampling import TaskBank, write_bank
-from pipeline.batches import BatchReader, read_ahead
-from pipeline.classifier import ImageClassifier, train_classifier
-from pipeline.clock import Clock
+from pipeline.base.params import Params, merge_params
 from pipeline.datasets import get_source
-from pipeline.download import obtain
-from pipeline.graphs import GraphedStep
-from pipeline.params import Params, merge_params
+from pipeline.datasets.download import obtain
+from pipeline.evaluation.classifier import ImageClassifier, train_classifier
+from pipeline.model.sampler import Sampler
 from pipeline.prepare import split
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.step import build_step, noise_seed
-from pipeline.tasks import spec_from_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.batches import BatchReader, read_ahead
+from pipeline.training.clock import Clock
+from pipeline.training.graphs import GraphedStep
+from pipeline.training.step import build_step, noise_seed
 
 RESULTS = Path(__file__).parent / "results" / "mnist_imputation.csv"
 PUBLISHED = {  # rate → (RMSE, accuracy) of EMFlow or, where better, MCFlow (2003.12628)

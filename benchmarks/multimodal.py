@@ -21,12 +21,12 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.measure import append, key
-from pipeline.cells import Task, image_columns, label_columns, token_codes, upper_half_columns
-from pipeline.classifier import ImageClassifier, train_classifier
-from pipeline.metrics import most_frequent
-from pipeline.paths import paths
-from pipeline.sampler import Sampler
-from pipeline.scores import completion_scores
+from pipeline.base.paths import paths
+from pipeline.evaluation.classifier import ImageClassifier, train_classifier
+from pipeline.evaluation.image_scores import completion_scores
+from pipeline.model.sampler import Sampler
+from pipeline.rows.cells import Task, image_columns, label_columns, token_codes, upper_half_columns
+from pipeline.rows.votes import most_frequent
 
 RESULTS = Path(__file__).parent / "results" / "multimodal.csv"
 

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from benchmarks import measure
 from flows.dvc_tasks import child_environment, stage_order
-from pipeline.params import load_params, to_dict
+from pipeline.base.params import load_params, to_dict
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "orchestration.csv"

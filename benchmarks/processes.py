@@ -21,10 +21,10 @@ from pathlib import Path
 
 from benchmarks.bounded_memory import workspace
 from benchmarks.measure import append, key
-from pipeline.files import write_text
-from pipeline.model_files import tensors_from_file
-from pipeline.params import merge_params
-from pipeline.paths import Paths
+from pipeline.base.files import write_text
+from pipeline.base.params import merge_params
+from pipeline.base.paths import Paths
+from pipeline.model.model_files import tensors_from_file
 
 RESULTS = Path(__file__).parent / "results" / "processes.csv"
 

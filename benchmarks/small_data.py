@@ -21,14 +21,14 @@ import torch
 
 from benchmarks.measure import append, key
 from pipeline import fetch, prepare
-from pipeline.cells import upper_half_columns
-from pipeline.duplicates import NEAR_SHARE, duplicate_scores, mean_pairwise_distance
-from pipeline.fitting import fit_generator
-from pipeline.params import Params, merge_params
-from pipeline.paths import Paths
-from pipeline.pictures import save_sheet, tiles
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
+from pipeline.base.params import Params, merge_params
+from pipeline.base.paths import Paths
+from pipeline.evaluation.duplicates import NEAR_SHARE, duplicate_scores, mean_pairwise_distance
+from pipeline.model.sampler import Sampler
+from pipeline.reporting.sheets import save_sheet, tiles
+from pipeline.rows.cells import upper_half_columns
+from pipeline.rows.schema import Schema
+from pipeline.training.fitting import fit_generator
 
 RESULTS = Path(__file__).parent / "results" / "small_data.csv"
 COPY_NOISE = 0.03  # of the pixel range

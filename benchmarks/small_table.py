@@ -27,8 +27,8 @@ from scipy.spatial.distance import cdist
 
 from benchmarks.imputation_data import TABLES, make_case, standardised_codes
 from benchmarks.measure import append, key
-from pipeline.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance
-from pipeline.imputer import BigLearnImputer
+from pipeline.estimators.imputer import BigLearnImputer
+from pipeline.evaluation.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance
 
 RESULTS = Path(__file__).parent / "results" / "small_table.csv"
 COPY_NOISE = 0.01  # of the standard deviation

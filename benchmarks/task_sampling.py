@@ -30,9 +30,9 @@ import torch
 from benchmarks import numpy_tasks, torch_tasks
 from benchmarks.measure import append, cpu_name, key
 from kernels.task_sampling import FAMILIES, TaskSpec, sample_tasks
-from pipeline.params import TasksParams
-from pipeline.schema import image_label_schema
-from pipeline.tasks import spec_from_schema
+from pipeline.base.params import TasksParams
+from pipeline.rows.schema import image_label_schema
+from pipeline.rows.task_spec import spec_from_schema
 
 RESULTS = Path(__file__).parent / "results" / "task_sampling.csv"
 BATCHES = {50: (4096, 8192, 16384, 65536), 1025: (1024, 4096, 16384)}

@@ -16,7 +16,7 @@ from functools import cache
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from pipeline.simulation_gmm25 import COMPONENTS, MODES, SCALE_CEILING, VARIANCE, Schedule
+from pipeline.simulation.gmm25 import COMPONENTS, MODES, SCALE_CEILING, VARIANCE, Schedule
 
 
 @cache

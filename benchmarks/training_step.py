@@ -41,13 +41,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.measure import append, ceilings, key
 from kernels.task_sampling import HIDDEN, TaskBank, write_bank
-from pipeline.batches import Batch, BatchReader
-from pipeline.graphs import WARM_UPS, GraphedStep
-from pipeline.networks import Block, Discriminator, Generator, TokenTransformer
-from pipeline.params import NetworkParams, TasksParams, TrainParams
-from pipeline.schema import Schema, image_label_schema
-from pipeline.step import TrainingStep, compile_step
-from pipeline.tasks import spec_from_schema
+from pipeline.base.params import NetworkParams, TasksParams, TrainParams
+from pipeline.model.networks import Block, Discriminator, Generator, TokenTransformer
+from pipeline.rows.schema import Schema, image_label_schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.batches import Batch, BatchReader
+from pipeline.training.graphs import WARM_UPS, GraphedStep
+from pipeline.training.step import TrainingStep, compile_step
 
 RESULTS = Path(__file__).parent / "results" / "training_step.csv"
 BATCHES = 4

@@ -13,7 +13,7 @@ import os
 import runpy
 import sys
 
-from pipeline.parent import STARTED_BY, die_with_parent
+from pipeline.base.parent import STARTED_BY, die_with_parent
 
 
 def main() -> None:

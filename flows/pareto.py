@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.files import write_bytes
+from pipeline.base.files import write_bytes
 
 FRONT_COLOUR, OTHER_COLOUR = "#0b6fa4", "#9aa3ad"
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import typer
 
 from flows.workshop import git
-from pipeline.files import remove_leftovers, replaced_folder, write_json
-from pipeline.paths import Paths, default_root
-from pipeline.revisions import resolve
+from pipeline.base.files import remove_leftovers, replaced_folder, write_json
+from pipeline.base.paths import Paths, default_root
+from pipeline.base.revisions import resolve
 
 ARTIFACT, STAGE = "generator", "production"
 FIRST_VERSION = "v0.1.0"
@@ -124,7 +124,7 @@ def _export(root: Path, revision: str, folder: Path) -> None:
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
 
-    from pipeline.model_files import read_network  # torch: two seconds that only a promotion needs
+    from pipeline.model.model_files import read_network  # torch: two seconds that only a promotion needs
 
     with replaced_folder(folder) as fresh:
         try:

@@ -32,9 +32,9 @@ from flows.process import stream
 from flows.reproduce import NETWORK_STAGES, run_stages
 from flows.show import publish_results
 from flows.workshop import WorkshopBusy, save_experiment, workshop, workshop_folder
-from pipeline.files import write_json
-from pipeline.params import Params, load_params, to_dict
-from pipeline.paths import Paths, default_root
+from pipeline.base.files import write_json
+from pipeline.base.params import Params, load_params, to_dict
+from pipeline.base.paths import Paths, default_root
 
 MODEL_DEPENDENCY = "data/models/generator"
 

@@ -27,7 +27,7 @@ from flows.dvc_tasks import child_environment
 from flows.process import child_command, end_group
 from flows.show import REPORT_URL
 from flows.temporary_server import wait_until_healthy
-from pipeline.paths import Paths, default_root
+from pipeline.base.paths import Paths, default_root
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
 
-from pipeline.paths import Paths
+from pipeline.base.paths import Paths
 
 REPORT_URL = "BIGLEARN_REPORT_URL"  # where data/report is served; set by flows.serve
 

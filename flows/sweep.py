@@ -33,9 +33,9 @@ from flows.dvc_tasks import Output, StageFailed, run_dvc
 from flows.process import ended_together
 from flows.show import data_uri
 from flows.workshop import WorkshopBusy, experiment_reference, git, publish, workshop, workshop_folder
-from pipeline.files import write_text
-from pipeline.params import load_params
-from pipeline.paths import Paths, default_root
+from pipeline.base.files import write_text
+from pipeline.base.params import load_params
+from pipeline.base.paths import Paths, default_root
 
 RUNNERS = ("threads", "dask", "ray")
 Version = dict[str, Any]  # dotted parameter → value

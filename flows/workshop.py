@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.dvc_tasks import Output, run_dvc
-from pipeline.params import load_params
-from pipeline.paths import Paths
+from pipeline.base.params import load_params
+from pipeline.base.paths import Paths
 
 BUILT_FILES = ("dvc.lock", "data/metrics")  # results that git holds; DVC's cache has the others
 DVC_TIMEOUT_S = 3600.0  # of a dvc command that only moves files

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from pipeline import parent as _parent  # noqa: F401  it notes at once who started this process
+from pipeline.base import parent as _parent  # noqa: F401  it notes at once who started this process
 
 _HOME = {
-    "BigLearnEM": "pipeline.biglearn_em",
-    "BigLearnImputer": "pipeline.imputer",
-    "Sampler": "pipeline.sampler",
-    "load_params": "pipeline.params",
+    "BigLearnEM": "pipeline.simulation.biglearn_em",
+    "BigLearnImputer": "pipeline.estimators.imputer",
+    "Sampler": "pipeline.model.sampler",
+    "load_params": "pipeline.base.params",
 }
 
 __all__ = sorted(_HOME)

@@ -22,14 +22,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline import attribute_scores, charts, evaluation_pictures
-from pipeline.cells import Task, curve_tasks, named_tasks, predicted_tokens, token_codes, whole_images
-from pipeline.classifier import train_classifier
-from pipeline.data_files import readable
-from pipeline.devices import choose_device
-from pipeline.evaluation import (
-    METHODS,
+from pipeline.base.devices import choose_device
+from pipeline.base.files import replaced_folder, write_bytes, write_json, write_text
+from pipeline.base.params import Params
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
+from pipeline.evaluation import pictures
+from pipeline.evaluation.classifier import train_classifier
+from pipeline.evaluation.comparison import (
     Table,
+    attribute_scores,
     baselines,
     confusion,
     csv_text,
@@ -37,18 +39,18 @@ from pipeline.evaluation import (
     score_method,
     svm_scores,
 )
-from pipeline.files import replaced_folder, write_bytes, write_json, write_text
-from pipeline.metrics import class_shares
-from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.permutation import some_numbers
-from pipeline.principal import PrincipalComponents
-from pipeline.row_file import RowFile
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.scores import JOINT_ROWS, ImageReader, Reference, joint_scores, real_scores
-from pipeline.stage import run_stage
-from pipeline.table_scores import category_distance, column_distances, table_scores
+from pipeline.evaluation.image_scores import JOINT_ROWS, ImageReader, Reference, joint_scores, real_scores
+from pipeline.evaluation.metrics import class_shares
+from pipeline.evaluation.principal import PrincipalComponents
+from pipeline.evaluation.table_scores import category_distance, column_distances, table_scores
+from pipeline.model.sampler import Sampler
+from pipeline.reporting import charts
+from pipeline.reporting.method_names import METHODS
+from pipeline.rows.cells import Task, curve_tasks, named_tasks, predicted_tokens, token_codes, whole_images
+from pipeline.rows.permutation import some_numbers
+from pipeline.rows.row_file import RowFile
+from pipeline.rows.schema import Schema
+from pipeline.tables.readable import readable
 
 TABLE_VALUES = 1 << 26  # cells of a table's held-out rows, at most, that distances of columns see: they are sorted
 SHOWN_ROWS = 100_000  # held-out rows of a table in the histograms, at most
@@ -186,7 +188,7 @@ def _joint(data: Data, params: Params, reader: ImageReader | None, folder: Path)
     if schema.image is not None and schema.label_token is not None and reader is not None:
         seen = reader.read(schema.images(samples))[1][:, 0]
         names = [str(n) for n in schema.categories[schema.label]]
-        shares = [class_shares(seen, len(names)), evaluation_pictures.class_shares_of(schema, data.train)]
+        shares = [class_shares(seen, len(names)), pictures.class_shares_of(schema, data.train)]
         lines = [{"class": n, "samples": a, "real": b} for n, a, b in zip(names, *shares, strict=True)]
         scores["min_class_share_real"] = shares[1].min()
         write_text(folder / "class_shares.csv", csv_text(["class", "samples", "real"], lines))
@@ -268,16 +270,16 @@ def _write_pictures(folder: Path, data: Data, samples: np.ndarray, params: Param
     schema, seed = data.schema, params.seed + 200
     if schema.image is None:
         shown = _some(data.test, SHOWN_ROWS, seed)
-        evaluation_pictures.save_marginals(folder / "marginals.png", samples, shown, schema)
+        pictures.save_marginals(folder / "marginals.png", samples, shown, schema)
         return
-    evaluation_pictures.save_sheets(folder, data.sampler, samples, data.rows, seed)
+    pictures.save_sheets(folder, data.sampler, samples, data.rows, seed)
     task = label_task(data.named, schema)
     if task is not None:
         drawn = data.sampler.complete(task.rows, observed=task.observed, draws=params.evaluate.draws, seed=seed)
         names = [str(n) for n in schema.categories[schema.label]]
         codes = np.stack([token_codes(schema, d)[:, 0] for d in drawn])
         shares = confusion(codes, token_codes(schema, task.rows)[:, 0], len(names))
-        evaluation_pictures.save_confusion(folder / "confusion.png", shares, names)
+        pictures.save_confusion(folder / "confusion.png", shares, names)
 
 
 def _summary(metrics: dict[str, float]) -> str:

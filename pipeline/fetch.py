@@ -10,13 +10,13 @@ import os
 import shutil
 from pathlib import Path
 
+from pipeline.base.files import replaced_folder, sha256, write_json
+from pipeline.base.params import Params, ParamsError
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
 from pipeline.datasets import get_source
+from pipeline.datasets.download import obtain
 from pipeline.datasets.local import fingerprint
-from pipeline.download import obtain
-from pipeline.files import replaced_folder, sha256, write_json
-from pipeline.params import Params, ParamsError
-from pipeline.paths import Paths
-from pipeline.stage import run_stage
 
 
 def run(params: Params, where: Paths) -> None:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.base.files import replaced_folder, sha256, write_json, write_rows, write_text
+from pipeline.base.params import Params
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
 from pipeline.datasets import RawData, get_source
-from pipeline.files import replaced_folder, sha256, write_json, write_rows, write_text
-from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.permutation import IN_MEMORY_ROWS, walked
-from pipeline.row_file import Rows, chunk_rows, chunks
-from pipeline.schema import Schema
-from pipeline.stage import run_stage
+from pipeline.rows.permutation import IN_MEMORY_ROWS, walked
+from pipeline.rows.row_file import Rows, chunk_rows, chunks
+from pipeline.rows.schema import Schema
 
 
 def run(params: Params, where: Paths) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 
 import jinja2
 
-from pipeline import report_parts
-from pipeline.files import replaced_folder, write_text
-from pipeline.machine import hardware, source_state, versions
-from pipeline.params import Params
-from pipeline.paths import Paths
-from pipeline.stage import run_stage
+from pipeline.base.files import replaced_folder, write_text
+from pipeline.base.machine import hardware, source_state, versions
+from pipeline.base.params import Params
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
+from pipeline.reporting import sections
 
 SAMPLES = ("joint.png", "real.png", "half.png", "label_to_image.png", "completions.png")  # the rest are charts
 
@@ -32,31 +32,31 @@ def run(params: Params, where: Paths) -> None:
 
 def content(params: Params, where: Paths) -> dict[str, Any]:
     """The variables of the template."""
-    metrics = report_parts.metrics_of(where)
+    metrics = sections.metrics_of(where)
     summary_file = where.tokens / "summary.json"
-    evaluated = report_parts.pictures(where.plots / "evaluate")
+    evaluated = sections.pictures(where.plots / "evaluate")
     merged = metrics.get("evaluate", {}) | metrics.get("simulate", {})
     return {
         "title": params.report.title,
         "dataset": params.dataset.name,
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "source": source_state(where.root),
-        "missing": report_parts.missing_stages(where),
-        "tiles": report_parts.tiles(merged),
+        "missing": sections.missing_stages(where),
+        "tiles": sections.tiles(merged),
         "samples": [p for name, p in evaluated.items() if name in SAMPLES],
         "score_charts": [p for name, p in evaluated.items() if name not in SAMPLES],
-        "rows": report_parts.shown_rows(where),
-        "joint_table": report_parts.joint_table(metrics.get("evaluate", {})),
-        "task_table": report_parts.task_table(where),
-        "curves": report_parts.training_curves(where),
-        "progress": report_parts.progress(where),
+        "rows": sections.shown_rows(where),
+        "joint_table": sections.joint_table(metrics.get("evaluate", {})),
+        "task_table": sections.task_table(where),
+        "curves": sections.training_curves(where),
+        "progress": sections.progress(where),
         "train": metrics.get("train", {}),
-        "tasks": list(report_parts.pictures(where.plots / "tasks", paper=True).values()),
-        "simulations": list(report_parts.pictures(where.plots / "simulate", paper=True).values()),
+        "tasks": list(sections.pictures(where.plots / "tasks", paper=True).values()),
+        "simulations": list(sections.pictures(where.plots / "simulate", paper=True).values()),
         "metrics": metrics,
-        "parameters": report_parts.parameters(params),
+        "parameters": sections.parameters(params),
         "summary": json.loads(summary_file.read_text("utf8")) if summary_file.is_file() else {},
-        "times": report_parts.wall_times(where),
+        "times": sections.wall_times(where),
         "hardware": hardware(),
         "versions": versions(),
     }
@@ -65,13 +65,13 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(report_parts.TEMPLATES),
+        loader=jinja2.FileSystemLoader(sections.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = report_parts.number
+    environment.filters["number"] = sections.number
     return environment.get_template("report.html").render(variables)
 
 

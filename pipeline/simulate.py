@@ -14,15 +14,15 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from pipeline.files import replaced_folder, write_json
-from pipeline.params import Params, SimulateParams
-from pipeline.paths import Paths
-from pipeline.simulation_blem import compare
-from pipeline.simulation_gallery import FIGURES, write_gallery
-from pipeline.simulation_gmm2 import Landscape, Tasks, landscape
-from pipeline.simulation_gmm25 import JOINT_ONLY, PAPER, Schedule, run_seeds
-from pipeline.simulation_results import METHODS, Course, Results, kept_iterations, metrics, write_results, write_series
-from pipeline.stage import run_stage
+from pipeline.base.files import replaced_folder, write_json
+from pipeline.base.params import Params, SimulateParams
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
+from pipeline.simulation.em_comparison import compare
+from pipeline.simulation.gallery import FIGURES, write_gallery
+from pipeline.simulation.gmm2 import Landscape, Tasks, landscape
+from pipeline.simulation.gmm25 import JOINT_ONLY, PAPER, Schedule, run_seeds
+from pipeline.simulation.results import METHODS, Course, Results, kept_iterations, metrics, write_results, write_series
 
 SEED_STRIDE = 100_000  # greatest number of seeds: two root seeds share no run
 

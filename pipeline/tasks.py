@@ -13,43 +13,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET, TaskBank, Tasks, TaskSpec, write_bank
-from pipeline.files import replaced_folder, write_json, write_text
-from pipeline.params import Params, TasksParams
-from pipeline.paths import Paths
-from pipeline.schema import Schema
-from pipeline.stage import run_stage
+from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET, TaskBank, Tasks, write_bank
+from pipeline.base.files import replaced_folder, write_json, write_text
+from pipeline.base.params import Params
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
 
 TRAIN_STREAM, EVALUATION_STREAM = 0, 1
 SHARE_BINS = 20  # of the histograms of |S|/L and |T|/L, at most
 DIAGNOSED_ROWS = 1 << 17  # of the training bank, at most
-
-
-def spec_from_schema(params: TasksParams, schema: Schema) -> TaskSpec:
-    """The task distribution of `params` over the tokens of `schema`.
-
-    Patches lie on the grid of their positions. The tokens of one schema group (all patches of an
-    image, one column of a table) are one modality: the target of a modality task.
-    Raises ValueError for more than 32767 tokens.
-    """
-    tokens = schema.tokens
-    names = sorted({t.group for t in tokens})
-    return TaskSpec(
-        n_tokens=len(tokens),
-        weights=dict(params.weights),
-        grid=np.array([t.position if t.modality == "patch" else (-1, -1) for t in tokens], np.int64).reshape(-1, 2),
-        is_label=np.array([t.name == schema.label for t in tokens], bool),
-        source_beta=tuple(params.source_beta),
-        target_beta=tuple(params.target_beta),
-        block_share=tuple(params.block_share),
-        bert_target_share=params.bert_target_share,
-        mae_target_share=params.mae_target_share,
-        column_missing_share=params.column_missing_share,
-        label_to_image_share=params.label_to_image_share,
-        label_visible_share=params.label_visible_share,
-        group=np.array([names.index(t.group) for t in tokens], np.int64),
-        causal_prefix_share=params.causal_prefix_share,
-    )
 
 
 def run(params: Params, where: Paths) -> dict[str, float]:
@@ -149,7 +123,7 @@ def _csv(text: str) -> str:
 def write_pictures(folder: Path, counts: Counts, bank: TaskBank, schema: Schema) -> None:
     """PNG pictures: example tasks per family, histograms of the shares, visibility per token."""
     # Imported here: training reads spec_from_schema on hosts that have no matplotlib.
-    from pipeline.task_pictures import examples_picture, shares_picture, visibility_picture
+    from pipeline.reporting.task_pictures import examples_picture, shares_picture, visibility_picture
 
     chosen = {}
     family = np.asarray(bank.families[: counts.rows])

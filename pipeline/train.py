@@ -21,45 +21,29 @@ import torch
 from tqdm import tqdm
 
 from kernels.task_sampling import FAMILIES, TaskBank
-from pipeline import distributed
-from pipeline.batches import Batch, BatchReader, Counts, read_ahead
-from pipeline.checkpoint import Checkpoints, run_key
-from pipeline.clock import Clock
-from pipeline.devices import choose_device
-from pipeline.files import check_sha256, write_json
-from pipeline.graphs import GraphedStep
-from pipeline.model_files import save_network
-from pipeline.networks import Discriminator, Generator
-from pipeline.params import Params, merge_params, to_dict
-from pipeline.paths import Paths
-from pipeline.pictures import save_progress_grid
-from pipeline.row_file import RowFile
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.sharding import Replicated, Sharded, Sharing
-from pipeline.stage import run_stage
-from pipeline.step import TrainingStep, build_step, noise_seed
-from pipeline.stopping import Stopped, StopRequest, stop_requests
-from pipeline.training_log import TrainingLog
+from pipeline.base.devices import choose_device
+from pipeline.base.files import check_sha256, write_json
+from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.base.paths import Paths
+from pipeline.base.stage import run_stage
+from pipeline.base.stopping import Stopped, StopRequest, stop_requests
+from pipeline.model.model_files import save_network
+from pipeline.model.networks import Discriminator, Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.row_file import RowFile
+from pipeline.rows.schema import Schema
+from pipeline.training import distributed
+from pipeline.training.batches import Batch, BatchReader, Counts, read_ahead
+from pipeline.training.checkpoint import Checkpoints, run_key
+from pipeline.training.clock import Clock
+from pipeline.training.graphs import GraphedStep
+from pipeline.training.log import TrainingLog
+from pipeline.training.progress import save_progress_grid
+from pipeline.training.sharding import Replicated, Sharded, Sharing
+from pipeline.training.step import TrainingStep, build_step, noise_seed
 
-# What a run's result depends on, for the key of its checkpoints: modules, kernels, parameters.
-CODE = (
-    "batches",
-    "clock",
-    "convolutions",
-    "flat",
-    "graphs",
-    "losses",
-    "networks",
-    "noise",
-    "permutation",
-    "schema",
-    "sharding",
-    "step",
-    "sums",
-    "train",
-    "training_log",
-)
+# What a run's result depends on, for the key of its checkpoints: files and rooms, kernels, parameters.
+CODE = ("train.py", "training", "model", "rows")
 KERNELS = ("discriminator_losses", "masked_attention", "task_sampling")
 GROUPS = ("seed", "network", "train", "sample")
 HOW_IT_RUNS = (
@@ -231,9 +215,9 @@ def _key(params: Params, where: Paths) -> str:
         del relevant["train"][name]
     parts = (where.tokens / "summary.json", where.tokens / "schema.json", where.tasks / "train" / "bank.json")
     package = Path(__file__).parent
-    code = {f"{name}.py": package / f"{name}.py" for name in CODE}
-    for name in KERNELS:
-        code |= {f"{name}/{p.name}": p for p in (package.parent / "kernels" / name).glob("*.py")}
+    places = [package / name for name in CODE] + [package.parent / "kernels" / name for name in KERNELS]
+    files = [file for place in places for file in ([place] if place.is_file() else sorted(place.glob("*.py")))]
+    code = {file.relative_to(package.parent).as_posix(): file for file in files}
     return run_key(relevant, "".join(p.read_text(encoding="utf8") for p in parts), code)
 
 

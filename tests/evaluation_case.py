@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from pipeline.files import write_array, write_json, write_text
-from pipeline.model_files import save_network
-from pipeline.networks import Generator
-from pipeline.params import NetworkParams, Params, merge_params, to_dict
-from pipeline.paths import Paths
-from pipeline.schema import Schema, Token, image_label_schema
+from pipeline.base.files import write_array, write_json, write_text
+from pipeline.base.params import NetworkParams, Params, merge_params, to_dict
+from pipeline.base.paths import Paths
+from pipeline.model.model_files import save_network
+from pipeline.model.networks import Generator
+from pipeline.rows.schema import Schema, Token, image_label_schema
 
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)
 EVALUATE = {

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import fetch, prepare, tasks, train
-from pipeline.files import write_json
-from pipeline.params import TASK_FAMILIES, merge_params
-from pipeline.paths import Paths
+from pipeline.base.files import write_json
+from pipeline.base.params import TASK_FAMILIES, merge_params
+from pipeline.base.paths import Paths
 
 GOLDEN = Path(__file__).parent / "golden.json"
 LOSS_TOLERANCE = 1e-4  # relative

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.baselines import Iterative, MeanFill, NearestNeighbours, svm_posterior
-from pipeline.evaluation import baselines, svm_scores
-from pipeline.schema import Schema, Token, image_label_schema
+from pipeline.evaluation.baselines import Iterative, MeanFill, NearestNeighbours, svm_posterior
+from pipeline.evaluation.comparison import baselines, svm_scores
+from pipeline.rows.schema import Schema, Token, image_label_schema
 from tests import evaluation_case as case
 
 

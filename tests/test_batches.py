@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, write_bank
-from pipeline.batches import BatchReader, Counts
-from pipeline.params import TasksParams
-from pipeline.schema import image_label_schema
-from pipeline.tasks import spec_from_schema
+from pipeline.base.params import TasksParams
+from pipeline.rows.schema import image_label_schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.batches import BatchReader, Counts
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 

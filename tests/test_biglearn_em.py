@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning, SkipTestWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import check_estimator
 
-from pipeline import biglearn_em
-from pipeline.biglearn_em import BigLearnEM
+from pipeline.simulation import biglearn_em
+from pipeline.simulation.biglearn_em import BigLearnEM
 
 PLAIN = {"joint_share": 1.0, "marginal_share": 0.0, "weight_prior": 0.0}
 

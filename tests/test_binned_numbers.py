@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from kernels.task_sampling import SOURCE, TARGET
-from pipeline.fitting import calibrate, fit_generator
-from pipeline.losses import ranked_scores
-from pipeline.networks import Generator
-from pipeline.params import NetworkParams, Params, TableParams
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema, Token, image_label_schema
-from pipeline.table import fit_codec
+from pipeline.base.params import NetworkParams, Params, TableParams
+from pipeline.model.networks import Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.tables.codec import fit_codec
+from pipeline.training.fitting import calibrate, fit_generator
+from pipeline.training.losses import ranked_scores
 
 NETWORK = NetworkParams(width=16, depth=1, heads=2, noise_width=1, order="one_by_one")
 

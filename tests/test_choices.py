@@ -1,4 +1,4 @@
-"""Scores of all discrete targets in one pass: against pipeline.losses, values and gradients, padding and none at all."""
+"""Scores of all discrete targets in one pass: against pipeline.training.losses, values and gradients, padding and none at all."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.task_sampling import TARGET
-from pipeline.choices import choice_terms, kinds_of, targets_of
-from pipeline.losses import likelihood_terms, ranked_scores
-from pipeline.networks import Generator
-from pipeline.params import NetworkParams
-from pipeline.schema import Schema, Token
+from pipeline.base.params import NetworkParams
+from pipeline.model.networks import Generator
+from pipeline.rows.schema import Schema, Token
+from pipeline.training.choices import choice_terms, kinds_of, targets_of
+from pipeline.training.losses import likelihood_terms, ranked_scores
 
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=1, order="one_by_one")
 

@@ -19,12 +19,12 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from pipeline.cli import app
-from pipeline.networks import Generator
-from pipeline.params import DatasetParams, NetworkParams, load_params
-from pipeline.project import with_value
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema, image_label_schema
+from pipeline.app.cli import app
+from pipeline.app.project import with_value
+from pipeline.base.params import DatasetParams, NetworkParams, load_params
+from pipeline.model.networks import Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema, image_label_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
@@ -53,7 +53,7 @@ def biglearn(*arguments: object) -> tuple[int, str, str]:
 
 
 def real(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "pipeline.app.cli", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -61,7 +61,7 @@ def real(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
 
 def interrupted(arguments: list[object], sign: str) -> tuple[int, str]:
     """(exit code, stderr) of a command whose process group gets Ctrl-C once `sign` is on its stderr."""
-    command = [sys.executable, "-u", "-m", "pipeline.cli", *map(str, arguments)]
+    command = [sys.executable, "-u", "-m", "pipeline.app.cli", *map(str, arguments)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
@@ -97,9 +97,7 @@ def test_ctrl_c_ends_a_fit_with_processes_of_its_own(tmp_path):
 
 
 def test_help_names_every_command_without_loading_torch():
-    code = (
-        "import sys, pipeline.cli as c; print(sorted({'torch','pandas','numpy','numba'} & set(sys.modules))); c.main()"
-    )
+    code = "import sys, pipeline.app.cli as c; print(sorted({'torch','pandas','numpy','numba'} & set(sys.modules))); c.main()"
     result = subprocess.run(
         [sys.executable, "-c", code, "--help"], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.compare import Row, compare, flat, rows
-from pipeline.files import write_bytes, write_json, write_text
-from pipeline.pictures import png
-from pipeline.revisions import resolve
+from pipeline.base.files import write_bytes, write_json, write_text
+from pipeline.base.revisions import resolve
+from pipeline.reporting.compare import Row, compare, flat, rows
+from pipeline.reporting.sheets import png
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 

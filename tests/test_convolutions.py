@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.convolutions import Assembly
-from pipeline.input_gradient import block_forward, block_gradient, input_gradient
-from pipeline.losses import exact_penalty
-from pipeline.networks import Discriminator, Generator
-from pipeline.params import NetworkParams
-from pipeline.sampler import Sampler
-from pipeline.schema import image_label_schema
+from pipeline.base.params import NetworkParams
+from pipeline.model.convolutions import Assembly
+from pipeline.model.networks import Discriminator, Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import image_label_schema
+from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
+from pipeline.training.losses import exact_penalty
 
 SCHEMA = image_label_schema(8, 12, 3, 4, 0.0, 255.0, ["a", "b"])
 PARAMS = NetworkParams(width=16, depth=1, heads=2, noise_width=4, convolution_channels=5)

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.demo import MAX_DRAWS, Desk, create_app
-from pipeline.sampler import Sampler
-from pipeline.schema import image_label_schema
-from pipeline.uncertainty import cell_summary, spread_map, token_spread
+from pipeline.app.demo import MAX_DRAWS, Desk, create_app
+from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import image_label_schema
 from tests.browser import INSTALLED, browser
 from tests.test_cli import DIGITS, save_model
 
@@ -152,7 +152,7 @@ def test_other_hosts_are_refused_and_rows_are_checked(client):
 def start(model: Path) -> tuple[subprocess.Popen, str]:
     """The demo through the command line on a free port, and its address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "demo", str(model), "--port", "0"],
+        [sys.executable, "-m", "pipeline.app.cli", "demo", str(model), "--port", "0"],
         cwd=Path(__file__).resolve().parents[1],
         stdout=subprocess.PIPE,
         text=True,

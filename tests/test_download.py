@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import download, fetch
-from pipeline.datasets import get_source
+from pipeline import fetch
+from pipeline.base.params import FetchParams, merge_params
+from pipeline.base.paths import Paths
+from pipeline.datasets import download, get_source
+from pipeline.datasets.download import CHUNK_BYTES, DownloadError, obtain
 from pipeline.datasets.idx import read_split
 from pipeline.datasets.source import RemoteFile
-from pipeline.download import CHUNK_BYTES, DownloadError, obtain
-from pipeline.params import FetchParams, merge_params
-from pipeline.paths import Paths
 
 PAYLOAD = np.random.default_rng(0).bytes(300_000)
 PARAMS = FetchParams(timeout_s=5.0, attempts=4)

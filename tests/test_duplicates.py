@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from pipeline import row_file
-from pipeline.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance, nearest
+from pipeline.evaluation.duplicates import NEAR_SHARE, duplicate_scores, duplicate_test, mean_pairwise_distance, nearest
+from pipeline.rows import row_file
 
 
 def draw(n: int, seed: int, d: int = 6) -> np.ndarray:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.base.files import write_text
 from pipeline.evaluate import run
-from pipeline.evaluation import Table, confusion, csv_text
-from pipeline.evaluation_pictures import example_rows, save_sheets
-from pipeline.files import write_text
+from pipeline.evaluation.comparison import Table, confusion, csv_text
+from pipeline.evaluation.pictures import example_rows, save_sheets
 from tests import evaluation_case as case
 
 CONTRACT = (

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.graphs import WARM_UPS, GraphedStep
-from pipeline.params import TrainParams, merge_params
-from pipeline.step import TrainingStep, build_step
+from pipeline.base.params import TrainParams, merge_params
+from pipeline.training.graphs import WARM_UPS, GraphedStep
+from pipeline.training.step import TrainingStep, build_step
 from tests.test_graphs import MIXTURE, NETWORK, SCHEMA, make_reader
 
 pytestmark = pytest.mark.gpu

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.files import sha256
+from pipeline.base.params import ParamsError, load_params
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.npz import read_array
-from pipeline.files import sha256
-from pipeline.model_files import tensors_from_file
-from pipeline.params import ParamsError, load_params
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
+from pipeline.model.model_files import tensors_from_file
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema
 from tests.fuzz.targets import NETWORK, SCHEMA, Target, fault, save_model, spoil_bytes, spoil_json, targets
 from tests.imports import ROOT, module_files
 

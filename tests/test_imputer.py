@@ -11,7 +11,7 @@ import torch
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from pipeline import BigLearnImputer
-from pipeline.table import TableError
+from pipeline.tables.codec import TableError
 from tests.test_table import mixed_frame
 
 QUICK = {"steps": 60, "width": 16, "depth": 1, "batch_size": 64, "progress": False}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.input_gradient import block_forward, block_gradient, input_gradient
-from pipeline.losses import exact_penalty
-from pipeline.networks import Discriminator, FixedShapes
+from pipeline.model.networks import Discriminator, FixedShapes
+from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
+from pipeline.training.losses import exact_penalty
 from tests.training_case import NETWORK, SCHEMA, random_batch
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
-from pipeline.networks import Discriminator
-from pipeline.params import NetworkParams
-from pipeline.schema import image_label_schema
+from pipeline.base.params import NetworkParams
+from pipeline.model.networks import Discriminator
+from pipeline.rows.schema import image_label_schema
+from pipeline.training.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 

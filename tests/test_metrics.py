@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 
 RNG = np.random.default_rng
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.params import TASK_FAMILIES, Params, ParamsError, load_params, merge_params
+from pipeline.base.params import TASK_FAMILIES, Params, ParamsError, load_params, merge_params
 
 
 def test_committed_file_holds_the_defaults():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.permutation import IN_MEMORY_ROWS, permuted, some_numbers, walked
+from pipeline.rows.permutation import IN_MEMORY_ROWS, permuted, some_numbers, walked
 
 
 @settings(deadline=None, max_examples=60)

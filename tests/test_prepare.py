@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
-from pipeline import prepare, row_file
+from pipeline import prepare
+from pipeline.base.files import sha256, write_array, write_rows
+from pipeline.base.params import merge_params
+from pipeline.base.paths import Paths
 from pipeline.datasets import RawData
-from pipeline.files import sha256, write_array, write_rows
-from pipeline.params import merge_params
-from pipeline.paths import Paths
-from pipeline.schema import Schema
+from pipeline.rows import row_file
+from pipeline.rows.schema import Schema
 from tests import evaluation_case as case
 
 

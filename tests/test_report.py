@@ -11,13 +11,14 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline import charts, report_parts, stage
-from pipeline.files import write_bytes, write_json, write_text
-from pipeline.machine import hardware, source_state, versions
-from pipeline.params import merge_params
-from pipeline.paths import Paths
-from pipeline.pictures import png
+from pipeline.base import stage
+from pipeline.base.files import write_bytes, write_json, write_text
+from pipeline.base.machine import hardware, source_state, versions
+from pipeline.base.params import merge_params
+from pipeline.base.paths import Paths
 from pipeline.report import content, render, run
+from pipeline.reporting import charts, sections
+from pipeline.reporting.sheets import png
 
 PIXEL = png(np.full((2, 2, 3), 200, np.uint8))
 EVALUATE = {
@@ -178,7 +179,7 @@ def test_captions_of_a_folder_win_and_order_its_pictures(tmp_path):
         write_bytes(tmp_path / "simulate" / name, PIXEL)
     captions = {"b.png": {"title": "B & b", "caption": "More.", "order": 1}, "z.png": {"title": "Z", "order": 0}}
     write_json(tmp_path / "simulate" / "captions.json", captions)
-    found = report_parts.pictures(tmp_path / "simulate")
+    found = sections.pictures(tmp_path / "simulate")
     assert list(found) == ["z.png", "b.png", "a_b-c.gif"]
     assert found["b.png"].title == "B & b" and found["b.png"].alt == "B & b. More."
     assert found["a_b-c.gif"].title == "a b c" and found["a_b-c.gif"].uri.startswith("data:image/gif;base64,")
@@ -201,16 +202,16 @@ def test_names_from_the_outside_cannot_inject_markup(project):
 def test_long_curves_are_thinned(tmp_path):
     path = tmp_path / "loss.tsv"
     path.write_text("step\tloss\n" + "".join(f"{k}\t{k}\n" for k in range(5000)))
-    steps, values = report_parts._series(path)
-    assert steps == values and len(steps) <= report_parts.CURVE_POINTS + 20 and steps[0] == 0
+    steps, values = sections._series(path)
+    assert steps == values and len(steps) <= sections.CURVE_POINTS + 20 and steps[0] == 0
 
 
 def test_numbers_for_people():
     thin = "\N{NARROW NO-BREAK SPACE}"
-    assert [report_parts.number(v) for v in (8000, 1.5, 0.000123456, 12345.678, -0.07407)] == [
+    assert [sections.number(v) for v in (8000, 1.5, 0.000123456, 12345.678, -0.07407)] == [
         *(f"8{thin}000", "1.5", "0.0001235", "1.235e+04", "-0.07407")
     ]
-    assert report_parts.percent(0.0721) == f"7.2{thin}%"
+    assert sections.percent(0.0721) == f"7.2{thin}%"
 
 
 def test_source_state_with_and_without_git(tmp_path):
@@ -245,9 +246,9 @@ def test_a_stage_that_ends_well_leaves_its_wall_time(tmp_path, monkeypatch):
 
     with pytest.raises(SystemExit):
         stage.run_stage("train", fails)
-    assert report_parts.wall_times(where) == []
+    assert sections.wall_times(where) == []
     stage.run_stage("train", lambda params, where: None)
-    [(name, seconds, ended)] = report_parts.wall_times(where)
+    [(name, seconds, ended)] = sections.wall_times(where)
     assert name == "train" and 0 <= float(seconds) < 60 and ended.endswith("UTC")
 
 

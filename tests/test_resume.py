@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import train
-from pipeline.checkpoint import run_key
-from pipeline.params import merge_params
+from pipeline.base.params import merge_params
+from pipeline.training.checkpoint import run_key
 from tests.workspace import Workspace, wait_until
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import row_file
 from pipeline.datasets.npz import read_array
-from pipeline.row_file import ChosenRows, RowFile, chunks
+from pipeline.rows import row_file
+from pipeline.rows.row_file import ChosenRows, RowFile, chunks
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

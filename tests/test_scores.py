@@ -8,13 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import row_file, scores
-from pipeline.cells import Task, curve_tasks, named_tasks
-from pipeline.classifier import train_classifier
-from pipeline.principal import PrincipalComponents
-from pipeline.row_file import RowFile
-from pipeline.scores import Reference, completion_scores, joint_scores, quick_scores, real_scores, task_names
-from pipeline.table_scores import (
+from pipeline.evaluation import image_scores as scores
+from pipeline.evaluation.classifier import train_classifier
+from pipeline.evaluation.image_scores import (
+    Reference,
+    completion_scores,
+    joint_scores,
+    quick_scores,
+    real_scores,
+    task_names,
+)
+from pipeline.evaluation.principal import PrincipalComponents
+from pipeline.evaluation.table_scores import (
     category_distance,
     column_distances,
     correlation_distance,
@@ -22,6 +27,9 @@ from pipeline.table_scores import (
     pairwise_correlations,
     table_scores,
 )
+from pipeline.rows import row_file
+from pipeline.rows.cells import Task, curve_tasks, named_tasks
+from pipeline.rows.row_file import RowFile
 from tests import evaluation_case as case
 
 

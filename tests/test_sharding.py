@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.flat import FlatParameters
-from pipeline.sharding import Replicated, Sharded
+from pipeline.training.flat import FlatParameters
+from pipeline.training.sharding import Replicated, Sharded
 from tests.training_case import random_batch, training_step
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.params import merge_params
-from pipeline.paths import Paths
+from pipeline.base.params import merge_params
+from pipeline.base.paths import Paths
 from pipeline.simulate import SEED_STRIDE, run, tuned_schedule
-from pipeline.simulation_gallery import FIGURES
-from pipeline.simulation_gmm25 import COMPONENTS
-from pipeline.simulation_results import PANEL_STEPS, Course, frame_steps, kept_iterations
+from pipeline.simulation.gallery import FIGURES
+from pipeline.simulation.gmm25 import COMPONENTS
+from pipeline.simulation.results import PANEL_STEPS, Course, frame_steps, kept_iterations
 
 TINY = {
     "seeds": 2,

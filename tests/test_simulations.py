@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.params import load_params, merge_params
+from pipeline.base.params import load_params, merge_params
 from pipeline.simulate import tuned_schedule
-from pipeline.simulation_blem import METHODS, VARIANCE, compare, divergence_from_target, fit_one, sample_rows
-from pipeline.simulation_gmm2 import Tasks, landscape
-from pipeline.simulation_gmm25 import (
+from pipeline.simulation.em_comparison import METHODS, VARIANCE, compare, divergence_from_target, fit_one, sample_rows
+from pipeline.simulation.gmm2 import Tasks, landscape
+from pipeline.simulation.gmm25 import (
     COMPONENTS,
     JOINT_ONLY,
     MODES,

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import fetch, prepare
+from pipeline.base.files import write_bytes
+from pipeline.base.params import ParamsError, merge_params
+from pipeline.base.paths import Paths
 from pipeline.datasets import SOURCES
 from pipeline.datasets.faces import CROP_BOX
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, middle_box, open_image
 from pipeline.datasets.npz import default_patch_size_px, read_array
 from pipeline.datasets.source import RawData
 from pipeline.datasets.text import OTHER
-from pipeline.files import write_bytes
-from pipeline.params import ParamsError, merge_params
-from pipeline.paths import Paths
-from pipeline.schema import Schema
+from pipeline.rows.schema import Schema
 
 
 def load(root: Path, name: str, path: Path | str = "", **prepare_params) -> RawData:

@@ -7,12 +7,12 @@ import ast
 import pytest
 import yaml
 
-from pipeline.params import Params, load_params
+from pipeline.base.params import Params, load_params
 from tests.imports import ROOT, external_imports, module_files, reachable
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf8"))["stages"]
 STAGE_MODULES = {f"pipeline.{name}" for name in STAGES}
-ENTRY_POINTS = STAGE_MODULES | {"pipeline.cli", "pipeline.demo"}
+ENTRY_POINTS = STAGE_MODULES | {"pipeline.app.cli", "pipeline.app.demo"}
 
 
 def test_kernels_import_no_pipeline_and_nothing_imports_flows():

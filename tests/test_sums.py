@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pipeline.sums import cumulative, doubled_sums
+from pipeline.model.sums import cumulative, doubled_sums
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 65, 100])

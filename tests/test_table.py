@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.params import TableParams
-from pipeline.schema import Schema, encode_bins
-from pipeline.table import TableCodec, TableError, bin_edges, fit_codec, infer_kind, mark_missing
+from pipeline.base.params import TableParams
+from pipeline.rows.schema import Schema, encode_bins
+from pipeline.tables.codec import TableCodec, TableError, bin_edges, fit_codec, infer_kind, mark_missing
 
 
 def mixed_frame(n: int = 60, seed: int = 0) -> pd.DataFrame:

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from pipeline import fetch, prepare, tasks, train
+from pipeline.base.params import ParamsError, TableParams, load_params, merge_params
+from pipeline.base.paths import Paths
 from pipeline.datasets.table import read_table
-from pipeline.imputer import RECIPE
-from pipeline.params import ParamsError, TableParams, load_params, merge_params
-from pipeline.paths import Paths
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.table import TableCodec, TableError
+from pipeline.estimators.imputer import RECIPE
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema
+from pipeline.tables.codec import TableCodec, TableError
 from tests.test_table import mixed_frame
 
 CSV = "age,city,born\n31, Bern,2001-02-03\n?,Lima,2002-03-04\n45,NA,\n28,Oslo,1999-12-31\n"

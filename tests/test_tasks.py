@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.task_sampling import FAMILIES, SOURCE, TARGET, TaskBank, sample_tasks
-from pipeline.params import TASK_FAMILIES, TasksParams, merge_params
-from pipeline.paths import Paths
-from pipeline.schema import Schema, Token, image_label_schema
-from pipeline.tasks import EVALUATION_STREAM, Counts, run, spec_from_schema
+from pipeline.base.params import TASK_FAMILIES, TasksParams, merge_params
+from pipeline.base.paths import Paths
+from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.tasks import EVALUATION_STREAM, Counts, run
 
 EVERY = dict.fromkeys(TASK_FAMILIES, 1.0)
 DIGITS = image_label_schema(8, 8, 1, 2, 0, 16, [str(d) for d in range(10)])

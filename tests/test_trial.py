@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.gap_scores import coverage, score
-from pipeline.imputer import BigLearnImputer
-from pipeline.peers import mean_fill, missforest
-from pipeline.table import TableError
-from pipeline.trial import comparable, hidden_case, trial
+from pipeline.estimators.imputer import BigLearnImputer
+from pipeline.evaluation.gap_scores import coverage, score
+from pipeline.evaluation.peers import mean_fill, missforest
+from pipeline.evaluation.trial import comparable, hidden_case, trial
+from pipeline.tables.codec import TableError
 
 
 def frame_of(n: int = 120) -> pd.DataFrame:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import SOURCE, TARGET
-from pipeline.batches import Batch, Counts, Room
-from pipeline.losses import exact_penalty
-from pipeline.networks import Discriminator, Generator
-from pipeline.params import NetworkParams, TrainParams
-from pipeline.schema import Schema, image_label_schema
-from pipeline.step import TrainingStep
+from pipeline.base.params import NetworkParams, TrainParams
+from pipeline.model.networks import Discriminator, Generator
+from pipeline.rows.schema import Schema, image_label_schema
+from pipeline.training.batches import Batch, Counts, Room
+from pipeline.training.losses import exact_penalty
+from pipeline.training.step import TrainingStep
 
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abc"))
 NETWORK = NetworkParams(width=32, depth=2, heads=2, noise_width=8, convolution_channels=0)  # what the kernels serve

@@ -15,11 +15,12 @@ import yaml
 
 from kernels.task_sampling import write_bank
 from pipeline import prepare
-from pipeline.files import write_text
-from pipeline.params import Params, merge_params
-from pipeline.paths import Paths
-from pipeline.schema import Schema
-from pipeline.tasks import EVALUATION_STREAM, TRAIN_STREAM, spec_from_schema
+from pipeline.base.files import write_text
+from pipeline.base.params import Params, merge_params
+from pipeline.base.paths import Paths
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.tasks import EVALUATION_STREAM, TRAIN_STREAM
 from tests.imports import ROOT
 
 SMALL = {

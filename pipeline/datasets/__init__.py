@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pipeline.base.params import ParamsError
 from pipeline.datasets import digits, faces, idx, image_folder, npz, table, text
 from pipeline.datasets.source import RawData, RemoteFile, Source
-from pipeline.params import ParamsError
 
 SOURCES = {
     s.name: s

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from pipeline.schema import Schema, Token
+from pipeline.rows.schema import Schema, Token
 
 MAX_CATEGORIES = 255
 

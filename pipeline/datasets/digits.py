@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
-from pipeline.params import Params
-from pipeline.schema import image_label_schema
+from pipeline.rows.schema import image_label_schema
 
 
 def load(raw: Path, params: Params) -> RawData:

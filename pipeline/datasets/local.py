@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pipeline.files import sha256
-from pipeline.params import Params, ParamsError
+from pipeline.base.files import sha256
+from pipeline.base.params import Params, ParamsError
 
 
 def local_path(params: Params, mirrored: str, notice: str) -> Path:

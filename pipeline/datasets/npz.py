@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from pipeline.base.params import Params
 from pipeline.datasets.categories import category_codes, with_categories
 from pipeline.datasets.source import RawData, Source
-from pipeline.params import Params
-from pipeline.row_file import RowFile, Rows, chunks, read_header
-from pipeline.schema import Schema, Token, image_label_schema
+from pipeline.rows.row_file import RowFile, Rows, chunks, read_header
+from pipeline.rows.schema import Schema, Token, image_label_schema
 
 HEADER_BYTES = 4096
 # What Python's zip reader and NumPy raise for a damaged file; RuntimeError and its kind: encrypted, unknown method.

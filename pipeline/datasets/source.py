@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.params import Params
-from pipeline.row_file import Rows
-from pipeline.schema import Schema
+from pipeline.base.params import Params
+from pipeline.rows.row_file import Rows
+from pipeline.rows.schema import Schema
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.base.params import Params, TableParams
 from pipeline.datasets.source import RawData, Source
-from pipeline.params import Params, TableParams
-from pipeline.table import TableError, fit_codec
+from pipeline.tables.codec import TableError, fit_codec
 
 RECOMMENDED = (
     "tasks.weights={column_missing: 0.5, beta_random: 0.5}",

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, RemoteFile, Source
-from pipeline.params import Params
-from pipeline.schema import Schema, Token
+from pipeline.rows.schema import TEXT_GROUP, Schema, Token
 
-GROUP, OTHER = "text", "\ufffd"
+TEXT_GROUP, OTHER = "text", "\ufffd"
 
 
 def load(raw: Path, params: Params) -> RawData:
@@ -42,7 +42,7 @@ def windows(text: str, params: Params) -> RawData:
     code = {c: i for i, c in enumerate(words)}
     other = code.get(OTHER, 0)
     codes = np.fromiter((code.get(c, other) for c in text[: n * length]), np.uint8, n * length)
-    tokens = tuple(Token(f"character_{i}", "categorical", GROUP, (i,), len(words), (0, i)) for i in range(length))
+    tokens = tuple(Token(f"character_{i}", "categorical", TEXT_GROUP, (i,), len(words), (0, i)) for i in range(length))
     names = tuple(t.name for t in tokens)
     return RawData(Schema(tokens, names, categories=dict.fromkeys(names, words)), codes.reshape(n, length))
 

@@ -19,13 +19,13 @@ import pytest
 
 from kernels.task_sampling import TaskBank
 from pipeline import train
-from pipeline.checkpoint import Checkpoints
-from pipeline.files import remove_leftovers, replaced_folder, write_bytes
-from pipeline.paths import Paths
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema
-from pipeline.stage import stage_lock
-from pipeline.step import TrainingStep, build_step
+from pipeline.base.files import remove_leftovers, replaced_folder, write_bytes
+from pipeline.base.paths import Paths
+from pipeline.base.stage import stage_lock
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema
+from pipeline.training.checkpoint import Checkpoints
+from pipeline.training.step import TrainingStep, build_step
 from tests.faults.kills import Outcome, Victim, kill_all
 from tests.faults.stages import small_workspace
 from tests.workspace import Workspace, wait_until

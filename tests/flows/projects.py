@@ -32,7 +32,7 @@ shutil.copyfile("incoming/rows.txt", "data/raw/rows.txt")
 """
 TRAIN = """import json, pathlib, shutil, sys, time, yaml
 sys.path.insert(0, "stages")
-from pipeline.parent import die_with_parent
+from pipeline.base.parent import die_with_parent
 die_with_parent()
 train = yaml.safe_load(open("params.yaml"))["train"]
 started = pathlib.Path("data/checkpoints/started")
@@ -136,10 +136,10 @@ def write_params(root: Path, **train: float) -> None:
 
 def with_model(root: Path) -> Path:
     """The folder of a fresh project whose source of data, incoming/rows.txt, git does not know."""
-    from pipeline.networks import Generator
-    from pipeline.params import NetworkParams
-    from pipeline.sampler import Sampler
-    from pipeline.schema import image_label_schema
+    from pipeline.base.params import NetworkParams
+    from pipeline.model.networks import Generator
+    from pipeline.model.sampler import Sampler
+    from pipeline.rows.schema import image_label_schema
 
     start_project(root)
     (root / "stages").mkdir()

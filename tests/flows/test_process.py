@@ -74,7 +74,7 @@ def test_a_dvc_child_dies_with_its_parent():
     """kill -9 of the process that started it: no cleanup of ours runs, the kernel ends it."""
     holder = (
         "import subprocess, sys, time\n"
-        "code = 'from pipeline.parent import die_with_parent; die_with_parent(); print(1, flush=True); import time; time.sleep(60)'\n"
+        "code = 'from pipeline.base.parent import die_with_parent; die_with_parent(); print(1, flush=True); import time; time.sleep(60)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code], stdout=subprocess.PIPE)\n"
         "child.stdout.readline()\n"
         "print(child.pid, flush=True)\n"

@@ -19,19 +19,19 @@ import torch
 from PIL import Image
 
 from kernels.task_sampling import TaskBank, TaskSpec, write_bank
-from pipeline.data_files import read_rows
+from pipeline.base.params import NetworkParams, TableParams, TasksParams, load_params, merge_params
 from pipeline.datasets import npz
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.image_files import fit_pixels, open_image
 from pipeline.datasets.npz import read_array
 from pipeline.datasets.table import read_table
-from pipeline.model_files import tensors_from_file, tensors_to_bytes
-from pipeline.networks import Generator
-from pipeline.params import NetworkParams, TableParams, TasksParams, load_params, merge_params
-from pipeline.row_file import chunks
-from pipeline.sampler import Sampler
-from pipeline.schema import Schema, Token, image_label_schema
-from pipeline.tasks import spec_from_schema
+from pipeline.exchange.reading import read_rows
+from pipeline.model.model_files import tensors_from_file, tensors_to_bytes
+from pipeline.model.networks import Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.row_file import chunks
+from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.task_spec import spec_from_schema
 
 ALLOWED = (ValueError, OSError)
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])

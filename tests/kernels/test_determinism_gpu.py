@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline import fetch, train
-from pipeline.imputer import RECIPE
+from pipeline.estimators.imputer import RECIPE
 from tests.test_table import mixed_frame
 from tests.workspace import SMALL, Workspace
 

@@ -28,7 +28,7 @@ from kernels.gmm import descent as d
 from kernels.gmm import reference as ref
 from kernels.gmm import vector_math as vm
 from kernels.gmm.responsibilities import exp_nonpositive
-from pipeline.simulation_gmm25 import AXIS, COMPONENTS, MODES, VARIANCE
+from pipeline.simulation.gmm25 import AXIS, COMPONENTS, MODES, VARIANCE
 
 NODES = standard_normal_nodes(48)
 

@@ -1,0 +1,309 @@
+"""BigLearnImputer: fills the missing cells of tables with one generator of any part from any other part.
+
+    imputer = BigLearnImputer().fit(frame)          # a DataFrame with missing cells, or an array
+    filled = imputer.transform(new_frame)           # best guesses; dtypes, index and observed cells kept
+    drawn = imputer.sample(new_frame, draws=10)     # ten DataFrames, each a draw of all missing cells together
+    imputer.save("imputer"); BigLearnImputer.load("imputer")
+
+It learns the joint distribution of the columns from whatever cells are there (a missing cell is never read and never
+a target), so new rows with any pattern of missing cells need no refitting. Numbers are densities over bins,
+categories are probabilities; the missing cells of a row are drawn one after the other in random order, each given
+the observed ones and those drawn before it. Only the likelihood route of the training step is used.
+
+Shapes: N rows, C columns, K draws.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+
+import numba
+import numpy as np
+import pandas as pd
+import torch
+from omegaconf import OmegaConf
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm import tqdm
+
+from pipeline.base.files import write_json
+from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.datasets.table import MAX_EPOCHS, RECOMMENDED, most_steps
+from pipeline.model.sampler import Sampler
+from pipeline.tables.codec import TableCodec, column_names, fit_codec, mark_missing
+from pipeline.training.fitting import fit_generator
+
+RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
+"""The parameters of tables as a mapping of groups."""
+
+
+class BigLearnImputer(TransformerMixin, BaseEstimator):
+    """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
+
+    steps, max_epochs: training ends after so many steps, or passes over the rows if that is sooner (300 at
+    least), or when held-out rows no longer gain. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
+    bins: of a number, about. max_categories: the commonest of a column are modelled.
+    kinds: column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong.
+    missing: texts that mean a missing cell; None: the usual ones ("", "?", "NA", …).
+    strategy: what `transform` fills in: "best" (mean of a number, most probable category) or "draw" (one joint draw).
+    validation_share: of the rows, held out to choose the weights that are kept.
+    n_jobs: threads; None: 1, −1: all. random_state: of training and of draws. progress: show a bar.
+
+    After `fit`: sampler_ (pipeline.model.sampler.Sampler), codec_ (pipeline.tables.codec.TableCodec), history_,
+    n_features_in_, feature_names_in_ (for a DataFrame with text column names).
+    """
+
+    def __init__(
+        self,
+        *,
+        steps: int = 1200,
+        max_epochs: int = MAX_EPOCHS,
+        width: int = 64,
+        depth: int = 2,
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        bins: int = 64,
+        max_categories: int = 256,
+        kinds: dict[str, str] | None = None,
+        missing: list[str] | None = None,
+        strategy: str = "best",
+        validation_share: float = 0.1,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        progress: bool = True,
+    ) -> None:
+        self.steps = steps
+        self.max_epochs = max_epochs
+        self.width = width
+        self.depth = depth
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.bins = bins
+        self.max_categories = max_categories
+        self.kinds = kinds
+        self.missing = missing
+        self.strategy = strategy
+        self.validation_share = validation_share
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.progress = progress
+
+    # -- scikit-learn's side ------------------------------------------------------------------------
+    def fit(self, X: pd.DataFrame | np.ndarray, y: object = None) -> BigLearnImputer:
+        """Itself, trained on the known cells of X (N, C); `y` is not used.
+
+        Raises ValueError (TableError) for a table that cannot be modelled, naming the column.
+        """
+        if self.strategy not in ("best", "draw"):
+            raise ValueError(f"'strategy' must be best or draw. Got {self.strategy!r}.")
+        frame = self._frame(X, reset=True)
+        seed = self._seed()
+        params = self._params()
+        params.train.steps = most_steps(len(frame), self.steps, self.batch_size, self.max_epochs)
+        table = params.prepare.table
+        self.codec_ = fit_codec(frame, table)
+        rows = self.codec_.rows(frame, table.missing)
+        with _threads(self.n_jobs):
+            self.sampler_, self.history_ = fit_generator(
+                rows,
+                self.codec_.schema,
+                params,
+                seed=seed,
+                validation_share=self.validation_share,
+                progress=self.progress,
+            )
+        return self
+
+    def transform(self, X: pd.DataFrame | np.ndarray) -> pd.DataFrame | np.ndarray:
+        """X with its missing cells filled as `strategy` says; a DataFrame for a DataFrame, else an array (N, C).
+
+        Observed cells, index and dtypes are kept. Unknown categories count as missing sources, and stay as they are.
+        Raises ValueError for columns that `fit` saw and X lacks, or has in addition.
+        """
+        check_is_fitted(self, "sampler_")
+        frame = self._frame(X, reset=False)
+        rows = self._rows(frame)
+        with _threads(self.n_jobs):
+            if self.strategy == "draw":
+                filled = self.sampler_.complete(rows, draws=1, seed=self._seed())[0]
+            else:
+                filled = self.sampler_.expect(rows, seed=self._seed())
+        return self._like(X, self._filled(frame, filled, means=self.strategy == "best"))
+
+    def sample(
+        self, X: pd.DataFrame | np.ndarray, draws: int = 10, random_state: int | None = None
+    ) -> list[pd.DataFrame] | np.ndarray:
+        """`draws` copies of X, each with its missing cells drawn together from their distribution given the rest.
+
+        A list of DataFrames for a DataFrame, else an array (K, N, C). random_state: of the draws; None: the imputer's.
+        """
+        check_is_fitted(self, "sampler_")
+        if not isinstance(draws, Integral) or draws < 1:
+            raise ValueError(f"'draws' must be a whole number of at least 1. Got {draws!r}.")
+        frame = self._frame(X, reset=False)
+        rows = self._rows(frame)
+        seeds = np.random.SeedSequence(self._seed() if random_state is None else random_state).generate_state(draws)
+        out = []
+        with _threads(self.n_jobs):
+            for seed in tqdm(seeds, "draw", unit="draw", disable=not self.progress, mininterval=0.5):
+                drawn = self.sampler_.complete(rows, draws=1, seed=int(seed))[0]
+                out.append(self._like(X, self._filled(frame, drawn)))
+        return out if isinstance(X, pd.DataFrame) else np.stack(out)
+
+    def generate(self, n: int, random_state: int | None = None) -> pd.DataFrame:
+        """`n` new rows drawn from the joint distribution of the modelled columns."""
+        check_is_fitted(self, "sampler_")
+        with _threads(self.n_jobs):
+            rows = self.sampler_.sample(n, self._seed() if random_state is None else random_state)
+        return self.codec_.frame(rows)
+
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """(C,) names of the columns, which are those of the input."""
+        check_is_fitted(self, "sampler_")
+        return np.asarray(self._names, dtype=object)
+
+    # -- files -----------------------------------------------------------------------------------------
+    def save(self, folder: Path | str) -> None:
+        """Writes model.safetensors, config.json, schema.json and imputer.json to `folder`; no pickle."""
+        check_is_fitted(self, "sampler_")
+        folder, params = Path(folder), self._params()
+        Sampler.save(
+            folder, self.sampler_.generator, self.sampler_.schema, to_dict(params.network), self.sampler_.batch_size
+        )
+        settings = self.get_params(deep=False)
+        if not isinstance(settings["random_state"], int | np.integer | None):
+            settings["random_state"] = None  # a generator's state is not part of what was learnt
+        fitted = {
+            "columns": self._names,
+            "text_names": hasattr(self, "feature_names_in_"),
+            "held_out": self.history_.held_out,
+            "best_step": self.history_.best_step,
+        }
+        write_json(folder / "imputer.json", {"settings": settings, "fitted": fitted})
+
+    @classmethod
+    def load(cls, folder: Path | str) -> BigLearnImputer:
+        """The imputer that `save` wrote. Raises ValueError naming a file that is missing or damaged."""
+        from pipeline.training.fitting import History
+
+        file = Path(folder) / "imputer.json"
+        try:
+            raw = json.loads(file.read_text(encoding="utf8"))
+            imputer, fitted = cls(**raw["settings"]), raw["fitted"]
+            imputer._names = list(fitted["columns"])
+            imputer.history_ = History([tuple(p) for p in fitted["held_out"]], fitted["best_step"])
+        except FileNotFoundError as error:
+            raise ValueError(f"'folder' must hold a saved imputer. Got {folder}, which has no imputer.json.") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{file} does not describe an imputer: {error!r}.") from error
+        imputer.sampler_ = Sampler.load(folder)
+        imputer.codec_ = TableCodec(imputer.sampler_.schema)
+        imputer.n_features_in_ = len(imputer._names)
+        if fitted["text_names"]:
+            imputer.feature_names_in_ = np.asarray(imputer._names, dtype=object)
+        return imputer
+
+    # -- inside ----------------------------------------------------------------------------------------
+    def _params(self) -> Params:
+        table = {"kinds": dict(self.kinds or {}), "bins": self.bins, "max_categories": self.max_categories}
+        if self.missing is not None:
+            table["missing"] = list(self.missing)
+        params = {name: dict(group) for name, group in RECIPE.items()}
+        params["network"] |= {"width": self.width, "depth": self.depth}
+        params["train"] |= {
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "generator_lr": self.learning_rate,
+        }
+        return merge_params(params | {"prepare": {"table": table}})
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, int | np.integer):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _frame(self, X: object, *, reset: bool) -> pd.DataFrame:
+        """X as a DataFrame with the fitted column names; checks names and their number."""
+        if isinstance(X, pd.DataFrame):
+            names = column_names(X)
+            if not reset and hasattr(self, "feature_names_in_"):
+                X = self._in_order(X)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            if reset:
+                self._names = names
+            return X.set_axis(self._names, axis=1)
+        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        if array.dtype.kind not in "OUS":
+            array = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
+        if reset:
+            self._names = [f"x{i}" for i in range(array.shape[1])]
+        return pd.DataFrame(array, columns=self._names)
+
+    def _in_order(self, X: pd.DataFrame) -> pd.DataFrame:
+        absent = [c for c in self.feature_names_in_ if c not in X.columns]
+        extra = [c for c in X.columns if c not in set(self.feature_names_in_)]
+        if absent or extra:
+            raise ValueError(
+                f"X must have the columns that fit saw. Missing: {absent[:20]}; in addition: {extra[:20]}."
+            )
+        return X[list(self.feature_names_in_)]
+
+    def _rows(self, frame: pd.DataFrame) -> np.ndarray:
+        return self.codec_.rows(frame, self.missing)
+
+    def _filled(self, frame: pd.DataFrame, rows: np.ndarray, *, means: bool = False) -> pd.DataFrame:
+        """`frame` with its missing cells taken from (N, C) `rows`, draws or means."""
+        out = frame.copy()
+        for i, name in enumerate(self.codec_.schema.columns):
+            gap = mark_missing(frame[name], self.missing).isna().to_numpy()
+            if gap.any():
+                values = self.codec_.values(name, rows[gap, i], means=means)
+                out[name] = _put(frame[name], gap, values)
+        return out
+
+    def _like(self, X: object, frame: pd.DataFrame) -> pd.DataFrame | np.ndarray:
+        if isinstance(X, pd.DataFrame):
+            columns = self.feature_names_in_ if hasattr(self, "feature_names_in_") else X.columns
+            return frame.set_axis(list(columns), axis=1)[list(X.columns)]
+        return frame.to_numpy()
+
+    def __sklearn_tags__(self) -> object:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags
+
+
+def _put(column: pd.Series, gap: np.ndarray, values: pd.Series) -> pd.Series:
+    """`column` with the cells of `gap` (N,) set to `values`, in the column's dtype."""
+    out = column.astype(object)
+    out[gap] = values.astype(object).to_numpy()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
+        return out.astype(float).astype(column.dtype)
+    return out.astype(column.dtype)
+
+
+@contextmanager
+def _threads(n_jobs: int | None) -> Iterator[None]:
+    """Runs with that many threads of torch and Numba, and restores their numbers.
+
+    One thread is the default: a step is small, and threads that wait for one another on a busy machine cost more.
+    """
+    if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1):
+        raise ValueError(f"'n_jobs' must be None, −1 or a positive whole number. Got {n_jobs!r}.")
+    before, numba_before = torch.get_num_threads(), numba.get_num_threads()
+    threads = 1 if n_jobs is None else (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
+    torch.set_num_threads(threads)
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        numba.set_num_threads(numba_before)

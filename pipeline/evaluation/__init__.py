@@ -1,0 +1,1 @@
+"""Scores of joint samples and completions, beside baselines."""

@@ -1,0 +1,1 @@
+"""People's files as rows, and rows as people's files."""

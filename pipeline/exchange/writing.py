@@ -1,0 +1,118 @@
+"""Rows from people's files, and rows as people's files: .npy, .npz, .csv, .parquet, .txt, PNG and folders of PNG.
+
+    rows = read_rows(Path("faces/"), schema)             # (N, C) float32 in the units of the source, NaN unknown
+    write_rows(Path("out.png"), draws, schema)           # (K, N, C); one file, or a folder where there is no suffix
+
+Shapes: N rows, C columns, K draws, H, W pixels.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.base.files import replaced_folder, write_array, write_bytes, write_text
+from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
+from pipeline.reporting.sheets import png, sheet, tiles
+from pipeline.rows.schema import TEXT_GROUP, Schema
+from pipeline.tables.readable import frame_of_rows, texts
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
+MAX_SHEET_TILES = 4096
+
+
+# -- writing -----------------------------------------------------------------------------------------------------
+def write_rows(path: Path, draws: np.ndarray, schema: Schema, given: np.ndarray | None = None) -> None:
+    """Writes (K, N, C) draws as the suffix of `path` says, atomically; without a suffix, a folder of PNG and a CSV.
+
+    given: (N, C) rows shown before the draws in a .png sheet, NaN where hidden.
+    .npy holds (N, C) rows, or (K, N, C) for several draws. Raises ValueError for a suffix that does not fit the data.
+    """
+    path, suffix = Path(path), Path(path).suffix.lower()
+    draws = np.asarray(draws, np.float32)
+    if suffix == ".npy":
+        write_array(path, draws[0] if len(draws) == 1 else draws)
+    elif suffix == ".npz":
+        write_bytes(path, _npz(draws, schema))
+    elif suffix in TABLE_SUFFIXES:
+        write_frame(path, frame_of_rows(draws, schema))
+    elif suffix == ".txt":
+        write_text(path, "\n".join(texts(row, schema) for row in draws.reshape(-1, draws.shape[2])) + "\n")
+    elif suffix == ".png":
+        write_bytes(path, _sheet(draws, schema, given))
+    elif suffix == "":
+        _write_folder(path, draws, schema)
+    else:
+        raise ValueError(f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png or nothing. Got {path}.")
+
+
+def check_output(path: Path, schema: Schema | None) -> None:
+    """Raises ValueError when `write_rows` could not write such a file for this data; asked before the work."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in ("", ".npy", ".npz", ".txt", ".png", *TABLE_SUFFIXES):
+        raise ValueError(f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png or nothing. Got {path}.")
+    if schema is not None and suffix in ("", ".png") and schema.image is None:
+        raise ValueError(f"This model has no image: write .csv, .parquet, .npy, .npz or .txt. Got {path}.")
+    if suffix == ".txt" and schema is not None and not any(t.group == TEXT_GROUP for t in schema.tokens):
+        raise ValueError(f"This model has no text: write .csv, .parquet, .npy, .npz or .png. Got {path}.")
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a table as .parquet, .tsv or .csv, atomically."""
+    if Path(path).suffix.lower() == ".parquet":
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False)
+        write_bytes(path, buffer.getvalue())
+    else:
+        write_text(path, frame.to_csv(index=False, sep="\t" if Path(path).suffix.lower() == ".tsv" else ","))
+
+
+def picture(row: np.ndarray, schema: Schema) -> np.ndarray:
+    """(H, W, 3 or 4) uint8 picture of one row (C,) at its own size; unknown pixels are transparent."""
+    pixels = tiles(schema, row[None])[0]
+    known = ~np.isnan(schema.images(row[None])[0]).any(-1)
+    return pixels if known.all() else np.dstack([pixels, known.astype(np.uint8) * 255])
+
+
+def _npz(draws: np.ndarray, schema: Schema) -> bytes:
+    """x: images where there are, else rows; y: label codes, −1 where unknown."""
+    flat = draws.reshape(-1, draws.shape[2])
+    arrays = {"x": schema.images(flat) if schema.image is not None else flat}
+    if schema.label_token is not None:
+        arrays["y"] = schema.labels(flat)
+    arrays = {k: v.reshape(*draws.shape[:2], *v.shape[1:]) if len(draws) > 1 else v for k, v in arrays.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _sheet(draws: np.ndarray, schema: Schema, given: np.ndarray | None) -> bytes:
+    k, n = draws.shape[:2]
+    if k == n == 1 and given is None:
+        return png(picture(draws[0, 0], schema))
+    if k * n > MAX_SHEET_TILES:
+        raise ValueError(f"A .png sheet holds at most {MAX_SHEET_TILES} images. Got {k * n}: write a folder.")
+    pictures = np.stack([tiles(schema, d) for d in draws], 1)  # (N, K, H, W, 3)
+    if given is not None:
+        return png(sheet(np.concatenate([tiles(schema, given)[:, None], pictures], 1)))
+    pictures = pictures.reshape(n * k, *pictures.shape[2:])
+    width = k if k > 1 else int(np.ceil(np.sqrt(n)))
+    padding = -len(pictures) % width
+    blank = np.full((padding, *pictures.shape[1:]), 255, np.uint8)
+    return png(sheet(np.concatenate([pictures, blank]).reshape(-1, width, *pictures.shape[1:])))
+
+
+def _write_folder(path: Path, draws: np.ndarray, schema: Schema) -> None:
+    """One PNG a row and draw, and attributes.csv with the file's name and every cell that is not a pixel."""
+    table = frame_of_rows(draws, schema).drop(columns=list(schema.columns[: int(np.prod(schema.image))]))
+    names = []
+    with replaced_folder(path) as fresh:
+        for draw in range(len(draws)):
+            for row in range(draws.shape[1]):
+                names.append(f"{row:05d}.png" if len(draws) == 1 else f"{row:05d}_{draw}.png")
+                write_bytes(fresh / names[-1], png(picture(draws[draw, row], schema)))
+        table.insert(0, FILE_COLUMN, names)
+        write_frame(fresh / ATTRIBUTES, table)

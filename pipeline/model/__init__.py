@@ -1,0 +1,1 @@
+"""The networks, their noise, their files, and the sampler that draws with them."""

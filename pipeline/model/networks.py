@@ -1,0 +1,461 @@
+"""The universal transformer, and the generator and discriminator made of it.
+
+Tokens of a sample, in the order of its schema, are preceded by one CLS token. Role says what a token
+is in the task (S, T): hidden (marginalised: it is packed away and costs nothing), source or target.
+Rank restricts attention: token i sees token j iff rank[j] <= rank[i] (all zero: bidirectional).
+
+Shapes: B rows, L tokens, F features, M visible tokens of the batch (CLS included), W model width,
+H heads, D head dimension, Z noise width.
+Source: arXiv 2407.21319, section 3.2; packing and ranks are ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kernels.masked_attention import Packing, make_packing, masked_self_attention, pack, unpack
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.base.params import NetworkParams
+from pipeline.model.convolutions import Refinement, Stem
+from pipeline.model.noise import RowNoise, draw
+from pipeline.model.sums import cumulative
+from pipeline.rows.schema import Group, Schema
+
+POSITION_SCALE = 0.5  # standard deviation of the positions at the start
+CERTAIN = 30.0  # logit of a choice that is known, the others' being 0
+Noise = torch.Generator | RowNoise | None
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block on packed tokens: masked attention, then an MLP."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float, attention_backend: str, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.attention_backend = attention_backend
+        hidden = int(width * mlp_ratio)
+        self.attention_norm = nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp_in = nn.Linear(width, hidden)
+        self.mlp_out = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor, packing: Packing, rank: Tensor | None, kept: Tensor | None = None) -> Tensor:
+        """(M, W) tokens after the block. x: (M, W); rank: (M,) int16 or None (bidirectional); kept: (M, hidden) bool,
+        which activations of the MLP dropout leaves, None: all of them."""
+        m, width = x.shape
+        qkv = self.query_key_value(self.attention_norm(x)).view(m, 3, self.heads, width // self.heads)
+        mixed = masked_self_attention(qkv, packing, rank, backend=self.attention_backend)
+        x = x + self.attention_out(mixed.reshape(m, width))
+        hidden = functional.gelu(self.mlp_in(self.mlp_norm(x)))
+        if kept is not None:
+            hidden = torch.where(kept, hidden / (1.0 - self.dropout), 0.0)
+        return x + self.mlp_out(hidden)
+
+
+@dataclass(frozen=True)
+class FixedShapes:
+    """Room for packed tokens, known without waiting for the device, so that a CUDA graph serves every task.
+
+    tokens_per_row: room for the visible tokens of B rows is ⌈B · tokens_per_row⌉; longest_row: no row has more.
+    """
+
+    tokens_per_row: float
+    longest_row: int
+
+
+class TokenTransformer(nn.Module):
+    """Transformer over the visible tokens of a schema and a CLS token; the body of both networks.
+
+    fixed_shapes: None packs each batch into exactly its visible tokens.
+    """
+
+    def __init__(
+        self, schema: Schema, params: NetworkParams, attention_backend: str = "auto", dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        width = params.width
+        self.groups = schema.groups
+        self.n_tokens = schema.n_tokens
+        self.fixed_shapes: FixedShapes | None = None
+        self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
+        self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
+        self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * POSITION_SCALE)
+        if params.position == "grid":
+            on_grid = [i for i, t in enumerate(schema.tokens) if t.modality == "patch"]
+            places = torch.tensor([schema.tokens[i].position for i in on_grid])
+            self.position.data[on_grid] = POSITION_SCALE * 2**0.5 * _waves(places, width)
+        self.role = nn.Parameter(torch.randn(3, width) * 0.5)
+        self.cls = nn.Parameter(torch.zeros(width))
+        self.blocks = nn.ModuleList(
+            Block(width, params.heads, params.mlp_ratio, attention_backend, dropout) for _ in range(params.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        for group, layer in zip(self.groups, self.embed, strict=True):  # unit variance whatever the token's width
+            nn.init.normal_(layer.weight, std=1.0 if group.modality == "categorical" else group.width**-0.5)
+
+    def embed_values(self, features: Tensor, read: Tensor) -> Tensor:
+        """(B, L, W) embeddings of the token values in (B, F) features of the tokens `read` (B, L) bool.
+
+        Others count as 0: what stands there, be it NaN, reaches neither an output nor a gradient.
+        """
+        features = torch.where(read[:, self.token_of_feature], features, features.new_zeros(()))
+        parts = []
+        for group, layer in zip(self.groups, self.embed, strict=True):
+            values = features[:, group.features].reshape(len(features), len(group.tokens), group.width)
+            parts.append(layer(values))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def forward(
+        self,
+        tokens: Tensor,
+        cls: Tensor,
+        role: Tensor,
+        rank: Tensor | None = None,
+        noise: Noise = None,
+        shapes: FixedShapes | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """(CLS feature (B, W), token features (B, L, W); zeros at hidden tokens).
+
+        tokens: (B, L, W) without role and position; cls: (B, W) added to the CLS token;
+        role: (B, L) int; rank: (B, L) int16 or None (bidirectional); noise: seeds dropout; shapes: instead of
+        fixed_shapes.
+        """
+        x, packing = self.packed(tokens, cls, role, shapes)
+        packed_rank = None if rank is None else pack(functional.pad(rank, (1, 0)), packing)  # CLS has rank 0
+        for block in self.blocks:
+            x = block(x, packing, packed_rank, self._kept(block, packing, noise))
+        return self.unpacked(x, packing)
+
+    def packed(
+        self, tokens: Tensor, cls: Tensor, role: Tensor, shapes: FixedShapes | None = None
+    ) -> tuple[Tensor, Packing]:
+        """((M, W) input of the first block, its packing); arguments as in `forward`."""
+        tokens = tokens + self.position + functional.embedding(role.long(), self.role)
+        x = torch.cat([(self.cls + cls)[:, None], tokens], 1)
+        visible = functional.pad(role != HIDDEN, (1, 0), value=True)
+        fixed = shapes or self.fixed_shapes
+        bounds = () if fixed is None else (fixed.longest_row, math.ceil(len(role) * fixed.tokens_per_row))
+        packing = make_packing(visible, *bounds)
+        return pack(x, packing), packing
+
+    def unpacked(self, x: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """What `forward` returns, from the (M, W) output of the last block."""
+        x = unpack(self.norm(x), packing)
+        return x[:, 0], x[:, 1:]
+
+    @staticmethod
+    def _kept(block: Block, packing: Packing, noise: Noise) -> Tensor | None:
+        """(M, hidden) bool, drawn for every token of the grid, so that it does not depend on what others hide."""
+        if block.dropout == 0 or not block.training:
+            return None
+        shape = (packing.batch, packing.tokens, block.mlp_in.out_features)
+        return pack(draw(torch.rand, shape, noise, packing.index.device) >= block.dropout, packing)
+
+
+@dataclass(frozen=True)
+class Generated:
+    """features: (B, F) rows with x_T drawn, categories one-hot (or relaxed), hidden tokens 0.
+    raw: (B, F) outputs before any draw: tanh'd patches, numbers, logits of choices; meaningful at targets.
+
+    Choices are the categories of a categorical token and the bins of a binned number."""
+
+    features: Tensor
+    raw: Tensor
+
+
+class Generator(nn.Module):
+    """G(x_S, role, z): draws x_T | x_S for any task (S, T).
+
+    z: noise of each target token and global noise, which the CLS token and every target get: what the parts of a sample
+    share need not pass attention first.
+
+    order "categorical_first": categories are drawn from p(c | x_S) first, the rest from p(rest | x_S, c), the chain
+    rule through the same network; gradients pass the draw by the straight-through Gumbel estimator (1611.01144).
+    Then cross-entropy and the adversarial loss have one optimum, the true conditional, and a label always fits its
+    image. order "one_pass": all targets at once, categories relaxed to probabilities. order "one_by_one", where every
+    token is a choice: a pass gives p(x_t | x_S) of each target and needs no noise; a sampler draws the targets one
+    after the other, each given those before it, in random order (any-order autoregression, 2110.02037).
+
+    choice_passes K > 1, for categorical_first: categories that depend on one another, as a face's attributes. One pass
+    would draw them independently given x_S. In training the first pass is shown k/K of the categories, k uniform in
+    0…K−1, and the rest is generated given the true ones, so that cross-entropy teaches p(c | x_S, some of c) and the
+    adversarial loss p(rest | x_S, c), and no discriminator is fed combinations that only independence makes. A sampler
+    draws a K-th of them a pass.
+    """
+
+    def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
+        super().__init__()
+        self.body = TokenTransformer(schema, params, attention_backend, params.dropout)
+        self.order = params.order
+        self.choice_passes = params.choice_passes
+        self.first_shapes: FixedShapes | None = None  # of the pass that draws categories, instead of the body's
+        self.second_shapes: FixedShapes | None = None  # of the pass that draws the rest
+        self.straight_through = False
+        self.noise_width = params.noise_width
+        self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
+        self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
+        self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
+        channels = params.convolution_channels if schema.image is not None else 0
+        self.refinement = Refinement(schema, params.width, channels) if channels else None
+        discrete = torch.tensor([t.discrete for t in schema.tokens])
+        self.register_buffer("discrete", discrete, persistent=False)
+        self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
+        log_mass = _log_mass(schema)
+        self.register_buffer("log_mass", log_mass, persistent=False)
+        self.register_buffer("spacing", _spacing(schema), persistent=False)
+        self.register_buffer("trust", None if log_mass is None else torch.ones(schema.n_tokens))
+        self.mixed = bool(discrete.any()) and not bool(discrete.all())
+        if self.order == "one_by_one" and not bool(discrete.all()):
+            raise ValueError(
+                "'network.order' must not be one_by_one unless every token is categorical or binned. "
+                f"Got {int((~discrete).sum())} continuous tokens."
+            )
+
+    def forward(self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None) -> Generated:
+        """Rows whose target tokens are drawn from p(x_T | x_S).
+
+        features: (B, F), read at source tokens only; role: (B, L); noise: seeds every draw; rank: (B, L) or None.
+        """
+        if self.order != "categorical_first" or not self.mixed:
+            raw = self._raw(features, role, noise, rank)
+            drawn = self._relax(raw) if self.order == "one_pass" else self._draw_choices(raw, noise)
+            return Generated(self.fill(features, role, drawn), raw)
+        chosen = (role == TARGET) & self.discrete
+        # Rows that draw no choice keep only their CLS token in the first pass: it costs them almost nothing.
+        first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
+        if self.training and self.choice_passes > 1:
+            first, known = self._taught_choices(features, role, first_role, chosen, noise, rank)
+        else:
+            first = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=not self.straight_through)
+            known = self.fill(features, first_role, self._draw_choices(first, noise))
+            known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
+        rest = (role == TARGET) & ~self.discrete
+        visible = torch.where(chosen, SOURCE, role)
+        second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
+        second = self._raw(known, second_role, noise, rank, self.second_shapes)
+        raw = torch.where(self.discrete[self.token_of_feature], first, second)
+        return Generated(self.fill(known, visible, second), raw)
+
+    def _taught_choices(
+        self, features: Tensor, role: Tensor, first_role: Tensor, chosen: Tensor, noise: Noise, rank: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """((B, F) logits of the `chosen` (B, L) given some of them, (B, F) sources and true choices); see the class.
+
+        The choices that are shown get their true value as a certain one: they cost the likelihood nothing.
+        """
+        passes, (rows, tokens) = self.choice_passes, role.shape
+        done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
+        shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
+        logits = self._raw(features, torch.where(shown, SOURCE, first_role), noise, rank, self.first_shapes, quiet=True)
+        logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
+        known = torch.where(((role == SOURCE) | chosen)[:, self.token_of_feature], features, features.new_zeros(()))
+        return logits, known
+
+    def fill(self, features: Tensor, role: Tensor, generated: Tensor) -> Tensor:
+        """(B, F) `features` with the target tokens replaced by `generated`, and hidden tokens by 0."""
+        role = role[:, self.token_of_feature]
+        return torch.where(role == TARGET, generated, torch.where(role == SOURCE, features, features.new_zeros(())))
+
+    def logits(self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None) -> Tensor:
+        """(B, F) log-probabilities up to a constant of each token's choices given x_S, at targets; order one_by_one.
+
+        noise: seeds dropout; the rest draws nothing."""
+        assert self.order == "one_by_one"
+        return self._raw(features, role, noise, rank)
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, F) probabilities of the choices of every categorical or binned token."""
+        return self._map_choices(logits, lambda group, part: part.softmax(-1))
+
+    def _raw(
+        self,
+        features: Tensor,
+        role: Tensor,
+        noise: Noise,
+        rank: Tensor | None,
+        shapes: FixedShapes | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Tensor:
+        """(B, F) outputs before any draw. quiet: no noise goes in, dropout aside, since the output is a distribution to
+        draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
+        source = role == SOURCE
+        embedded = self.body.embed_values(features, source)
+        if quiet or self.order == "one_by_one":
+            cls = embedded.new_zeros(len(features), embedded.shape[-1])
+            _, tokens = self.body(embedded, cls, role, rank, noise, shapes)
+        else:
+            shape = (len(features), self.body.n_tokens + 1, self.noise_width)
+            z = draw(torch.randn, shape, noise, features.device)
+            shared = self.global_noise(z[:, 0])
+            tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]) + shared[:, None])
+            _, tokens = self.body(tokens, shared, role, rank, noise, shapes)
+        parts = []
+        for group, head in zip(self.body.groups, self.heads, strict=True):
+            own = slice(group.tokens[0], group.tokens[-1] + 1)
+            out = head(tokens[:, own])
+            if group.modality == "patch":
+                if self.refinement is not None and not quiet:
+                    out = out + self._refined(tokens[:, own], out, features[:, group.features], role[:, own], rank)
+                out = torch.tanh(out)
+            parts.append(out.flatten(1))
+        raw = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+        return raw if self.log_mass is None else self.trusted(raw, self.trust)
+
+    def _refined(self, tokens: Tensor, out: Tensor, features: Tensor, role: Tensor, rank: Tensor | None) -> Tensor:
+        """(B, G, P²C) correction of the patches `out`, see `Refinement`; 0 in a row with ranks, whose tokens must not
+        see all their neighbours. tokens: (B, G, W); features: (B, G·P²C); role: (B, G)."""
+        source, target = (role == SOURCE)[..., None], (role == TARGET)[..., None]
+        nothing = out.new_zeros(())
+        known = torch.where(source, features.reshape(out.shape).to(out.dtype), nothing)
+        drawn = torch.where(target, torch.tanh(out), nothing)
+        more = self.refinement(tokens, known, drawn, role != HIDDEN)
+        return more if rank is None else torch.where((rank == 0).all(1)[:, None, None], more, nothing.to(more.dtype))
+
+    def trusted(self, raw: Tensor, trust: Tensor) -> Tensor:
+        """(B, F) logits: outputs of the heads times the (L,) trust of their token, plus the log shares of the choices.
+
+        Trust 1 is the network's word, 0 the marginal of the column; it is set on held-out rows after training.
+        """
+        return raw * trust[self.token_of_feature] + self.log_mass
+
+    def _map_choices(self, raw: Tensor, function: Callable[[Group, Tensor], Tensor]) -> Tensor:
+        """`raw` with `function` applied to the (B, tokens, choices) logits of every discrete group."""
+        parts = []
+        for group in self.body.groups:
+            part = raw[:, group.features]
+            if group.discrete:
+                part = function(group, part.reshape(len(raw), len(group.tokens), group.width)).flatten(1)
+            parts.append(part)
+        return torch.cat(parts, 1)
+
+    def _relax(self, raw: Tensor) -> Tensor:
+        def relax(group: Group, logits: Tensor) -> Tensor:
+            soft = logits.softmax(-1)
+            return _come_through(soft, 0.5) if group.binned else soft
+
+        return self._map_choices(raw, relax)
+
+    def _draw_choices(self, raw: Tensor, noise: Noise) -> Tensor:
+        """`raw` with every category and bin drawn: one-hot forward, the gradient of the softmax backward."""
+
+        def chosen(group: Group, logits: Tensor) -> Tensor:
+            uniform = draw(torch.rand, logits.shape, noise, logits.device)
+            perturbed = logits.float() - torch.log(-torch.log(uniform.clamp(1e-20, 1 - 1e-7)))
+            hard = torch.zeros_like(perturbed).scatter_(-1, perturbed.argmax(-1, keepdim=True), 1.0)
+            soft = perturbed.softmax(-1)
+            if group.binned:
+                place = draw(torch.rand, (*logits.shape[:-1], 1), noise, logits.device)
+                hard, soft = _come_through(hard, place), _come_through(soft, place)
+            return hard + soft - soft.detach() if self.straight_through else hard
+
+        return self._map_choices(raw, chosen)
+
+
+def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:
+    """(…, K) features of a binned number from its (soft) choice of a bin: the chance to be above a bin, and inside it
+    the share `place` that lies below; pipeline.rows.schema.encode_bins is its inverse for a hard choice."""
+    above = cumulative(choice.flip(-1)).flip(-1) - choice
+    return above + choice * place
+
+
+def _waves(places: Tensor, width: int) -> Tensor:
+    """(N, width) sines and cosines of rows and of columns, wave lengths of 4 steps to 4 times the grid. places: (N, 2).
+
+    A quarter turn of the slowest wave spans the grid; neighbours are alike from the start, which random positions learn.
+    """
+    pairs = -(-width // 4)
+    longest = 4.0 * max(2, int(places.max()) + 1)
+    length = 4.0 * (longest / 4.0) ** torch.linspace(0, 1, pairs)
+    angle = 2 * math.pi * places[..., None] / length  # (N, 2, pairs)
+    return torch.cat([angle.sin(), angle.cos()], -1).flatten(1)[:, :width]
+
+
+def _log_mass(schema: Schema) -> Tensor | None:
+    """(F,) log share of the training values in each choice, least −30; None when no token knows its shares.
+
+    Added to the logits, so that an untrained network already draws from the marginals.
+    """
+    if not any(t.mass for t in schema.tokens):
+        return None
+    mass = [np.asarray(t.mass) / np.sum(t.mass) if t.mass else np.ones(t.width) for t in schema.tokens]
+    return torch.from_numpy(np.log(np.concatenate(mass).clip(1e-13))).float()
+
+
+class Discriminator(nn.Module):
+    """f(x; S, T): one logit for any task; at the optimum log q(x_{S∪T}) / [p(x_T | x_S) q(x_S)]."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        params: NetworkParams,
+        *,
+        patch_logit: bool = True,
+        minibatch_group: int = 8,
+        attention_backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.body = TokenTransformer(schema, params, attention_backend)
+        channels = params.convolution_channels if schema.image is not None else 0
+        self.stem = Stem(schema, params.width, channels) if channels else None
+        self.critic_shapes: FixedShapes | None = None  # of real, generated and mismatched rows together
+        self.minibatch_group = minibatch_group
+        self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
+        self.patch_logit = nn.Linear(params.width, 1) if patch_logit else None
+
+    def forward(self, features: Tensor, role: Tensor, shapes: FixedShapes | None = None) -> Tensor:
+        """(B,) logits. features: (B, F); role: (B, L); shapes: instead of the body's. Consecutive runs of
+        `minibatch_group` rows share their standard deviation, so a run must hold only real or only generated rows."""
+        return self.logit(*self.body(*self.inputs(features, role), role, shapes=shapes), role)
+
+    def inputs(self, features: Tensor, role: Tensor) -> tuple[Tensor, Tensor]:
+        """((B, L, W) tokens, (B, W) CLS tokens) that the body reads."""
+        cls, visible = features.new_zeros(len(features), self.body.cls.numel()), role != HIDDEN
+        tokens = self.body.embed_values(features, visible)
+        if self.stem is not None:
+            group = next(g for g in self.body.groups if g.modality == "patch")
+            before, after = group.tokens[0], group.tokens[-1] + 1
+            pixels = features[:, group.features].reshape(len(features), after - before, -1)
+            more = self.stem(pixels, visible[:, before:after])
+            tokens = tokens + functional.pad(more, (0, 0, before, tokens.shape[1] - after))
+        return tokens, cls
+
+    def logit(self, cls: Tensor, tokens: Tensor, role: Tensor) -> Tensor:
+        """(B,) logits from what the body returns, never in half precision: losses are made of their differences."""
+        dtype = self.cls_logit.weight.dtype
+        with torch.autocast(cls.device.type, enabled=False):
+            cls = cls.to(dtype)
+            if self.minibatch_group > 1:
+                cls = torch.cat([cls, self._group_deviation(cls)], 1)
+            logit = self.cls_logit(cls)[:, 0]
+            if self.patch_logit is not None:
+                target = (role == TARGET).to(dtype)
+                per_token = self.patch_logit(tokens.to(dtype))[..., 0]
+                logit = logit + (per_token * target).sum(1) / target.sum(1).clamp(min=1.0)
+        return logit
+
+    def _group_deviation(self, x: Tensor) -> Tensor:
+        groups = x.view(-1, self.minibatch_group, x.shape[1])
+        deviation = (groups.var(1, unbiased=False, keepdim=True) + 1e-4).sqrt()
+        return deviation.expand_as(groups).reshape_as(x)
+
+
+def _spacing(schema: Schema) -> Tensor:
+    """(F,) distance in standard deviations from the middle of a bin to that of the next; 0 at the last and elsewhere."""
+    out = np.zeros(schema.n_features)
+    for i, token in enumerate(schema.tokens):
+        if token.binned:
+            edges = np.asarray(token.edges)
+            middle = (edges[:-1] + edges[1:]) / 2 / token.scale
+            out[schema.offsets[i] : schema.offsets[i + 1] - 1] = np.diff(middle)
+    return torch.from_numpy(out).float()

@@ -1,0 +1,451 @@
+"""What a token is, and the way rows become features and come back.
+
+Three layouts of the same sample, N rows each:
+
+* rows     (N, C) float32: one column per scalar of the source in its own units (a pixel 0…16 or 0…255,
+           a category code 0…K−1, a number); NaN marks a missing cell.
+* tokens   L per row: a token owns some columns (an image patch its pixels, a label its one code).
+* features (N, F) float32: what networks read. Token i owns features [offset_i, offset_i + width_i):
+           patches scaled to [−1, 1], numbers standardised or binned, categories one-hot.
+
+A binned number is read as how far it has come through its bins: 1 for each bin below it, the share of its own bin
+that lies below it, 0 for each bin above (the piecewise-linear encoding of 2203.05556). It is drawn as a bin and a
+uniform place inside: a density with any number of modes. A bin of width 0 is an atom, a value drawn exactly.
+
+Shapes: N rows, C columns, L tokens, F features.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+TEXT_GROUP = "text"  # group of the tokens that are characters
+MODALITIES = ("patch", "categorical", "numeric")
+MAX_FEATURES = 2**24  # of a row; a schema that says more is not believed
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a sample.
+
+    name: unique in its schema. modality: one of MODALITIES.
+    group: tokens of one group share their embedding and output weights (all patches of an image).
+    columns: indices of the row columns it owns, in feature order.
+    width: number of features (patch, numeric: len(columns); categorical: number of categories; binned: of bins).
+    position: (row, column) on the group's grid; (0, i) where there is no grid.
+    center, scale: feature = (value − center) / scale; the unit of errors where binned, unused for categories.
+    edges: width + 1 bin edges of a binned number, not decreasing, in the source's units; else empty.
+    mass: share of the training values in each bin or category; what has none is never drawn. Empty: not known.
+    """
+
+    name: str
+    modality: str
+    group: str
+    columns: tuple[int, ...]
+    width: int
+    position: tuple[int, int] = (0, 0)
+    center: float = 0.0
+    scale: float = 1.0
+    edges: tuple[float, ...] = ()
+    mass: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise ValueError(f"Token {self.name!r}: 'modality' must be one of {MODALITIES}. Got {self.modality!r}.")
+        if self.modality == "categorical" and len(self.columns) != 1:
+            raise ValueError(f"Token {self.name!r}: a categorical token owns one column. Got {len(self.columns)}.")
+        if self.edges:
+            self._check_edges()
+        elif self.modality != "categorical" and self.width != len(self.columns):
+            raise ValueError(
+                f"Token {self.name!r}: 'width' must equal its number of columns ({len(self.columns)}). Got {self.width}."
+            )
+        if self.width < 1 or not self.scale > 0:
+            raise ValueError(
+                f"Token {self.name!r}: 'width' must be ≥ 1 and 'scale' > 0. Got {self.width}, {self.scale}."
+            )
+        if self.mass and (len(self.mass) != self.width or min(self.mass) < 0 or not sum(self.mass) > 0):
+            raise ValueError(f"Token {self.name!r}: 'mass' must hold {self.width} shares ≥ 0, not all 0.")
+
+    @property
+    def binned(self) -> bool:
+        """Whether it is a number read and drawn through bins."""
+        return bool(self.edges)
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its `width` features are choices with probabilities: categories or bins."""
+        return self.modality == "categorical" or self.binned
+
+    def _check_edges(self) -> None:
+        edges = np.asarray(self.edges)
+        if self.modality != "numeric" or len(self.columns) != 1:
+            raise ValueError(f"Token {self.name!r}: 'edges' need a numeric token of one column.")
+        if len(edges) != self.width + 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
+            raise ValueError(
+                f"Token {self.name!r}: 'edges' must be {self.width + 1} finite numbers that do not decrease. "
+                f"Got {len(edges)}."
+            )
+
+
+@dataclass(frozen=True)
+class Group:
+    """A run of tokens that share weights: `tokens` are their indices, `features` the slice they own."""
+
+    name: str
+    modality: str
+    width: int
+    tokens: tuple[int, ...]
+    features: slice
+    binned: bool = False
+
+    @property
+    def discrete(self) -> bool:
+        """Whether its features are choices with probabilities: categories or bins."""
+        return self.modality == "categorical" or self.binned
+
+
+@dataclass(frozen=True)
+class Continuous:
+    """Numbers and pixels, n of them in the order of their features. columns, features: (n,) int64. order: (n,) that
+    sorts columns. numbers: (4, n) float32 center, scale, lowest and highest value."""
+
+    columns: np.ndarray
+    features: np.ndarray
+    order: np.ndarray
+    numbers: np.ndarray
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The tokens of a dataset, in order, with what is needed to show rows to people.
+
+    image: (height_px, width_px, channels) when the first height·width·channels columns are an
+    image, row-major; else None. patch_size_px: edge of a patch. label: name of the token that
+    names the class, or "". categories: token name → the words behind its codes.
+    columns: one name per row column. kinds: column name → the dtype a user's table had.
+    origins: column name → what was subtracted before the value became a float32 (dates, large numbers).
+    """
+
+    tokens: tuple[Token, ...]
+    columns: tuple[str, ...]
+    image: tuple[int, int, int] | None = None
+    patch_size_px: int = 0
+    label: str = ""
+    categories: dict[str, list[str]] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        owned = sorted(c for t in self.tokens for c in t.columns)
+        if owned != list(range(len(self.columns))):
+            raise ValueError(
+                f"Schema: every column must belong to exactly one token. Got {len(owned)} owned of {len(self.columns)}."
+            )
+        if len({t.name for t in self.tokens}) != len(self.tokens):
+            raise ValueError("Schema: token names must be unique.")
+        if sum(t.width for t in self.tokens) > MAX_FEATURES:
+            raise ValueError(f"Schema: its tokens must have at most {MAX_FEATURES} features.")
+        if self.image is not None and not 0 < math.prod(self.image) <= len(self.columns):
+            raise ValueError(f"Schema: 'image' must have 1 to {len(self.columns)} pixels. Got {self.image}.")
+        if self.label and self.label not in {t.name for t in self.tokens}:
+            raise ValueError(f"Schema: 'label' must name a token. Got {self.label!r}.")
+
+    # -- sizes and look-ups ------------------------------------------------------------------
+    @property
+    def n_tokens(self) -> int:
+        return len(self.tokens)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(L+1,) int64: token i owns features [offsets[i], offsets[i+1])."""
+        return np.concatenate([[0], np.cumsum([t.width for t in self.tokens])]).astype(np.int64)
+
+    @property
+    def n_features(self) -> int:
+        return int(self.offsets[-1])
+
+    @cached_property
+    def token_of_column(self) -> np.ndarray:
+        """(C,) int64: the token that owns each column."""
+        out = np.empty(len(self.columns), np.int64)
+        for i, t in enumerate(self.tokens):
+            out[list(t.columns)] = i
+        return out
+
+    @cached_property
+    def token_of_feature(self) -> np.ndarray:
+        """(F,) int64: the token that owns each feature."""
+        return np.repeat(np.arange(self.n_tokens), [t.width for t in self.tokens])
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Maximal runs of neighbouring tokens with the same group, modality and width."""
+        runs: list[list[int]] = []
+        for i, t in enumerate(self.tokens):
+            previous = self.tokens[runs[-1][-1]] if runs else None
+            if previous and _weights_of(previous) == _weights_of(t):
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+        return tuple(
+            Group(
+                self.tokens[r[0]].group,
+                self.tokens[r[0]].modality,
+                self.tokens[r[0]].width,
+                tuple(r),
+                slice(int(self.offsets[r[0]]), int(self.offsets[r[-1] + 1])),
+                self.tokens[r[0]].binned,
+            )
+            for r in runs
+        )
+
+    def index(self, name: str) -> int:
+        """Index of the token called `name`. Raises KeyError that lists the names."""
+        for i, t in enumerate(self.tokens):
+            if t.name == name:
+                return i
+        raise KeyError(f"No token {name!r}; the schema has {[t.name for t in self.tokens][:20]}.")
+
+    @property
+    def label_token(self) -> int | None:
+        """Index of the label token, or None."""
+        return self.index(self.label) if self.label else None
+
+    def tokens_of(self, modality: str) -> np.ndarray:
+        """(k,) int64 indices of the tokens of that modality."""
+        return np.array([i for i, t in enumerate(self.tokens) if t.modality == modality], np.int64)
+
+    # -- rows ↔ features ---------------------------------------------------------------------
+    @cached_property
+    def _continuous(self) -> Continuous:
+        own = [t for t in self.tokens if not t.discrete]
+        reach = [t.scale if t.modality == "patch" else np.inf for t in own]
+        table = [(t.center, t.scale, t.center - r, t.center + r) for t, r in zip(own, reach, strict=True)]
+        wide = np.repeat(np.array(table, np.float32).reshape(-1, 4), [t.width for t in own], axis=0)
+        columns = np.array([c for t in own for c in t.columns], np.int64)
+        features = np.flatnonzero(~np.array([t.discrete for t in self.tokens])[self.token_of_feature])
+        return Continuous(columns, features, np.argsort(columns), wide.T.copy())
+
+    @cached_property
+    def _binned(self) -> tuple[int, ...]:
+        return tuple(i for i, t in enumerate(self.tokens) if t.binned)
+
+    def check_rows(self, rows: np.ndarray) -> np.ndarray:
+        """`rows` as (N, C), any real dtype. Raises ValueError naming shape and category faults."""
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            raise ValueError(f"'rows' must have shape (N, {len(self.columns)}). Got {rows.shape}.")
+        if np.isinf(rows).any() if rows.dtype.kind == "f" else False:
+            raise ValueError("'rows' must be finite or NaN (missing). Got an infinity.")
+        for i in self.tokens_of("categorical"):
+            t = self.tokens[i]
+            codes = rows[:, t.columns[0]]
+            known = codes[~np.isnan(codes)] if codes.dtype.kind == "f" else codes
+            if known.size and (known.min() < 0 or known.max() >= t.width or (known != np.floor(known)).any()):
+                raise ValueError(
+                    f"'rows': column {self.columns[t.columns[0]]!r} must hold whole codes 0…{t.width - 1}. "
+                    f"Got values in [{known.min()}, {known.max()}]."
+                )
+        return rows
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """(N, L) bool: a token with any NaN column is missing."""
+        out = np.zeros((len(rows), self.n_tokens), bool)
+        if rows.dtype.kind == "f":
+            n, c = np.nonzero(np.isnan(rows))
+            out[n, self.token_of_column[c]] = True
+        return out
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """(N, F) float32 features of (N, C) rows; features of missing cells are 0."""
+        rows = np.asarray(rows)
+        out = np.zeros((len(rows), self.n_features), np.float32)
+        own = self._continuous
+        if len(own.columns):
+            center, scale, _, _ = own.numbers
+            place = _as_slice(own.features)
+            out[:, place] = np.take(rows, own.columns, 1)
+            out[:, place] -= center
+            out[:, place] /= scale
+        for i in self.tokens_of("categorical"):
+            codes = rows[:, self.tokens[i].columns[0]].astype(np.float32)
+            known = np.flatnonzero(~np.isnan(codes))
+            out[known, self.offsets[i] + codes[known].astype(np.int64)] = 1.0
+        for i in self._binned:
+            out[:, self.offsets[i] : self.offsets[i + 1]] = encode_bins(
+                rows[:, self.tokens[i].columns[0]], np.asarray(self.tokens[i].edges)
+            )
+        return np.nan_to_num(out, copy=False) if rows.dtype.kind == "f" else out
+
+    def decode(self, features: np.ndarray) -> np.ndarray:
+        """(N, C) float32 rows of (N, F) features: patches clipped to their range, category = argmax."""
+        features = np.asarray(features, np.float32)
+        out = np.empty((len(features), len(self.columns)), np.float32)
+        own = self._continuous
+        if len(own.columns):
+            center, scale, low, high = own.numbers[:, own.order]
+            values = np.take(features, own.features[own.order], 1)
+            values *= scale
+            values += center
+            out[:, _as_slice(own.columns[own.order])] = np.clip(values, low, high, out=values)
+        for i, t in enumerate(self.tokens):
+            if t.modality == "categorical":
+                out[:, t.columns[0]] = features[:, self.offsets[i] : self.offsets[i + 1]].argmax(1)
+            elif t.binned:
+                place = features[:, self.offsets[i] : self.offsets[i + 1]].sum(1, dtype=np.float64)
+                out[:, t.columns[0]] = np.interp(place, np.arange(t.width + 1), t.edges)
+        return out
+
+    # -- views for people ----------------------------------------------------------------------
+    def images(self, rows: np.ndarray) -> np.ndarray:
+        """(N, height, width, channels) pixels in the source's units. Raises when there is no image."""
+        if self.image is None:
+            raise ValueError("This schema has no image.")
+        size = int(np.prod(self.image))
+        return np.asarray(rows)[:, :size].reshape(len(rows), *self.image)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """(N,) int64 class codes (−1 where missing). Raises when there is no label token."""
+        i = self.label_token
+        if i is None:
+            raise ValueError("This schema has no label token.")
+        codes = np.asarray(rows)[:, self.tokens[i].columns[0]].astype(np.float32)
+        return np.where(np.isnan(codes), -1, codes).astype(np.int64)
+
+    @property
+    def pixel_range(self) -> tuple[float, float]:
+        """(lowest, highest) pixel value of the source."""
+        first = self.tokens[int(self.tokens_of("patch")[0])]
+        return first.center - first.scale, first.center + first.scale
+
+    def observed_tokens(self, observed: np.ndarray) -> np.ndarray:
+        """(N, L) bool from a column mask (N, C): a token counts as observed when all its columns are."""
+        observed = np.asarray(observed, bool)
+        out = np.ones((len(observed), self.n_tokens), bool)
+        n, c = np.nonzero(~observed)
+        out[n, self.token_of_column[c]] = False
+        return out
+
+    # -- files -----------------------------------------------------------------------------------
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> Schema:
+        """The schema written by `to_json`. Raises ValueError on malformed text."""
+        try:
+            raw = json.loads(text)
+            _check_types(raw)
+            tokens = tuple(
+                Token(**{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()}) for t in raw["tokens"]
+            )
+            return Schema(
+                tokens=tokens,
+                columns=tuple(raw["columns"]),
+                image=tuple(raw["image"]) if raw["image"] else None,
+                patch_size_px=raw["patch_size_px"],
+                label=raw["label"],
+                categories=raw["categories"],
+                kinds=raw["kinds"],
+                origins=raw.get("origins", {}),
+            )
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, json.JSONDecodeError) as error:
+            raise ValueError(f"Not a schema: {error!r}.") from error
+
+    @staticmethod
+    def load(path: Path) -> Schema:
+        return Schema.from_json(Path(path).read_text(encoding="utf8"))
+
+
+def _as_slice(index: np.ndarray) -> np.ndarray | slice:
+    """`index`, as a slice where it is one: copying to a slice is several times as fast."""
+    first = int(index[0])
+    return slice(first, first + len(index)) if (np.diff(index) == 1).all() else index
+
+
+def _check_types(raw: dict) -> None:
+    """Raises TypeError for a value that JSON allows where a schema does not; sizes are checked by the classes."""
+    number, whole, text = (int, float), (int,), (str,)
+    for token in raw["tokens"]:
+        _check_type("name, modality, group", [token["name"], token["modality"], token["group"]], text)
+        _check_type("columns, width, position", [*token["columns"], token["width"], *token.get("position", ())], whole)
+        scalars = [token.get("center", 0.0), token.get("scale", 1.0)]
+        _check_type("center, scale, edges, mass", scalars + token.get("edges", []) + token.get("mass", []), number)
+        if len(token.get("position", (0, 0))) != 2:
+            raise TypeError(f"'position' must hold two numbers. Got {token['position']}.")
+    _check_type("columns, label", [*raw["columns"], raw["label"]], text)
+    _check_type("image, patch_size_px", [*(raw["image"] or (1, 1, 1)), raw["patch_size_px"]], whole)
+    if raw["image"] and (len(raw["image"]) != 3 or min(raw["image"]) < 1):
+        raise TypeError(f"'image' must be null or hold three positive numbers. Got {raw['image']}.")
+    _check_type("categories", [*raw["categories"], *(w for words in raw["categories"].values() for w in words)], text)
+    _check_type("kinds", [*raw["kinds"], *raw["kinds"].values()], text)
+    _check_type("origins", list(raw.get("origins", {}).values()), number)
+
+
+def _check_type(name: str, values: list, types: tuple[type, ...]) -> None:
+    for value in values:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, types)
+            or (isinstance(value, float) and not math.isfinite(value))
+        ):
+            raise TypeError(f"'{name}' must hold finite {' or '.join(t.__name__ for t in types)}. Got {value!r}.")
+
+
+def _weights_of(token: Token) -> tuple[str, str, int, bool]:
+    return token.group, token.modality, token.width, token.binned
+
+
+def encode_bins(values: np.ndarray, edges: np.ndarray, margin: float = 1e-3) -> np.ndarray:
+    """(N, K) float32 of (N,) values among (K + 1,) bin edges: 1 below the value's bin, its place inside, 0 above.
+
+    The place is kept `margin` away from 0 and 1, so that the sum of the row tells the bin; an atom sits at 0.5.
+    Values beyond the edges count as the nearest edge; NaN gives a row of NaN.
+    """
+    values = np.asarray(values, np.float64)
+    first, after = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
+    bins = np.where(after > first, first, first - 1).clip(0, len(edges) - 2)
+    low, high = edges[bins], edges[bins + 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        inside = np.where(high > low, (values - low) / (high - low), np.where(np.isnan(values), np.nan, 0.5))
+    place = bins + inside.clip(margin, 1 - margin)
+    return (place[:, None] - np.arange(len(edges) - 1)).clip(0, 1).astype(np.float32)
+
+
+def image_label_schema(
+    height_px: int, width_px: int, channels: int, patch_size_px: int, low: float, high: float, labels: list[str]
+) -> Schema:
+    """Schema of an image cut into square patches, followed by one label token when `labels` is non-empty.
+
+    Columns: pixels row-major (height, width, channel), then the label code.
+    Raises ValueError when the patch does not divide the image.
+    """
+    if patch_size_px < 1 or height_px % patch_size_px or width_px % patch_size_px:
+        raise ValueError(f"'patch_size_px' must divide the image, {height_px}×{width_px}. Got {patch_size_px}.")
+    pixel = np.arange(height_px * width_px * channels).reshape(height_px, width_px, channels)
+    tokens = []
+    for r in range(height_px // patch_size_px):
+        for c in range(width_px // patch_size_px):
+            p = patch_size_px
+            cols = tuple(int(i) for i in pixel[r * p : (r + 1) * p, c * p : (c + 1) * p].ravel())
+            center, scale = (low + high) / 2, (high - low) / 2
+            tokens.append(Token(f"patch_{r}_{c}", "patch", "image", cols, len(cols), (r, c), center, scale))
+    names = [f"pixel_{i}" for i in range(pixel.size)]
+    if labels:
+        tokens.append(Token("label", "categorical", "label", (pixel.size,), len(labels)))
+        names.append("label")
+    return Schema(
+        tuple(tokens),
+        tuple(names),
+        image=(height_px, width_px, channels),
+        patch_size_px=patch_size_px,
+        label="label" if labels else "",
+        categories={"label": labels} if labels else {},
+    )

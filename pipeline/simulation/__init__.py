@@ -1,0 +1,1 @@
+"""Gaussian mixtures: BigLearn-EM and the paper's simulations."""

@@ -1,0 +1,1 @@
+"""Tables of people as rows: columns, their kinds and codes, parts named in words."""

@@ -1,0 +1,149 @@
+"""Trains a generator on rows in memory, for estimators: the same step, batches and tasks as stage train.
+
+    sampler = fit_generator(rows, schema, params, seed=0)
+
+A share of the rows is held out; the averaged weights with the least held-out score are kept, so that a small table is
+not learnt by heart. The score is the ranked probability score: cross-entropy punishes rare confident misses so much that
+it would keep blunt weights.
+
+Shapes: N rows, C columns, P parameters.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from kernels.task_sampling import TARGET, write_bank
+from pipeline.base.params import Params
+from pipeline.model.networks import Generator
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.batches import Batch, BatchReader
+from pipeline.training.choices import kinds_of, targets_of
+from pipeline.training.step import TrainingStep, build_step, noise_seed
+
+VALIDATION_STREAM = 2
+TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+VALIDATION_BATCHES = 4  # tasks per held-out row grow as a table shrinks
+
+
+@dataclass
+class History:
+    """held_out: (step, ranked probability score a target) pairs. best_step: whose weights were kept."""
+
+    held_out: list[tuple[int, float]] = field(default_factory=list)
+    best_step: int = 0
+
+
+def fit_generator(
+    rows: np.ndarray,
+    schema: Schema,
+    params: Params,
+    *,
+    seed: int,
+    validation_share: float = 0.1,
+    validations: int = 25,
+    patience: int = 6,
+    progress: bool = True,
+) -> tuple[Sampler, History]:
+    """(sampler, history) of a generator trained on (N, C) rows, NaN where missing; rows without a known cell are left out.
+
+    validation_share: of the rows, held out to choose the weights and the trust of each token; 0 keeps the last weights.
+    validations: how often. patience: so many in a row without a better score end the training. Equal arguments give
+    equal weights. Raises ValueError for fewer than two rows with a known cell, and for a validation of any order but
+    one_by_one, whose outputs alone are distributions.
+    """
+    if validation_share > 0 and params.network.order != "one_by_one":
+        raise ValueError(f"'validation_share' must be 0 unless network.order is one_by_one. Got {validation_share}.")
+    rows = rows[~np.isnan(rows).all(1)]
+    if len(rows) < 2:
+        raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={len(rows)}.")
+    order = np.random.default_rng([seed, 0xF17]).permutation(len(rows))
+    held_out = rows[order[: round(validation_share * len(rows))]]
+    train_rows = rows[order[len(held_out) :]]
+    with tempfile.TemporaryDirectory(prefix="biglearn-") as folder, torch.random.fork_rng(devices=[]):
+        reader = _reader(Path(folder) / "train", train_rows, schema, params, seed, 0)
+        judge = _reader(Path(folder) / "validation", held_out, schema, params, seed, VALIDATION_STREAM)
+        batches = [judge(i) for i in range(VALIDATION_BATCHES)] if len(held_out) else []
+        state = build_step(params, schema, torch.device("cpu"), seed)
+        history = _train(state, reader, batches, params, seed, validations, patience, progress)
+    generator = deepcopy(state.average).eval()
+    return Sampler(generator, schema, batch_size=params.sample.batch_size), history
+
+
+def _train(
+    state: TrainingStep,
+    reader: BatchReader,
+    held_out: list[Batch],
+    params: Params,
+    seed: int,
+    validations: int,
+    patience: int,
+    progress: bool,
+) -> History:
+    history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
+    steps, interval = params.train.steps, max(1, params.train.steps // validations)
+    with tqdm(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5, dynamic_ncols=True) as bar:
+        for step in bar:
+            state(reader(step), step, noise_seed(seed, step))
+            if (step + 1) % interval and step + 1 < steps:
+                continue
+            trust, loss = calibrate(state.average, held_out) if held_out else (None, -float(step))
+            history.held_out.append((step + 1, loss))
+            bar.set_postfix(held_out=f"{loss:.3f}", refresh=False)
+            if loss < best:
+                best, history.best_step = loss, step + 1
+                kept.copy_(state.flat_average.values)
+                kept_trust = trust
+            elif step + 1 - history.best_step >= patience * interval:
+                break
+    state.flat_average.values.copy_(kept)
+    if kept_trust is not None:
+        state.average.trust.copy_(kept_trust)
+    return history
+
+
+@torch.inference_mode()
+def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float]:
+    """((L,) trust of each token with the least ranked probability score on the batches' targets, its mean over them).
+
+    A column that the others do not tell is soon learnt by heart: its trust falls towards 0, the marginal, while the
+    others go on learning.
+    """
+    generator.eval()
+    n_tokens, kinds = generator.body.n_tokens, kinds_of(generator.body.groups, generator.spacing)
+    grid = torch.tensor(TRUST_GRID)
+    total = torch.zeros(len(grid), n_tokens)
+    count = torch.zeros(n_tokens)
+    for batch in batches:
+        raw = generator.logits(batch.features, batch.role) - generator.log_mass
+        for targets in targets_of(kinds, batch.features, batch.role == TARGET):
+            count += targets.token.bincount(minlength=n_tokens)
+            word = targets.logits(raw, padding=0.0)
+            marginal = targets.logits(generator.log_mass.expand_as(raw))
+            for i, trust in enumerate(TRUST_GRID):
+                total[i].index_add_(0, targets.token, targets.ranked(torch.add(marginal, word, alpha=trust)))
+    best = total.argmin(0)
+    loss = total.gather(0, best[None]).sum() / count.sum().clamp(min=1.0)
+    return grid[best], float(loss)
+
+
+def _reader(
+    folder: Path, rows: np.ndarray, schema: Schema, params: Params, seed: int, stream: int
+) -> BatchReader | None:
+    if not len(rows):
+        return None
+    spec = spec_from_schema(params.tasks, schema)
+    bank = write_bank(folder, spec, params.tasks.train_rows, seed, stream)
+    group = params.train.minibatch_group
+    pairs = params.train.communication_weight > 0
+    return BatchReader(rows, schema, bank, params.train.batch_size, seed + stream, minibatch_group=group, pairs=pairs)

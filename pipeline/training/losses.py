@@ -1,0 +1,120 @@
+"""Training losses beyond the logits: gradient penalties, likelihood terms, mismatched sources. Pure functions.
+
+The adversarial and communication terms on logits are in kernels/discriminator_losses.
+Shapes: B rows, L tokens, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from kernels.task_sampling import SOURCE, TARGET
+from pipeline.model.sums import cumulative
+from pipeline.rows.schema import Group
+
+
+def mismatched_source(features: Tensor, donor: Tensor, role: Tensor, token_of_feature: Tensor) -> Tensor:
+    """(B, F) rows that keep their own x_T but take x_S from `donor`: negatives whose parts are real and do not fit.
+
+    features, donor: (B, F); role: (B, L); token_of_feature: (F,).
+    A discriminator that sees only real and generated rows can ignore x_S for long; these make it look.
+    """
+    return torch.where(role[:, token_of_feature] == SOURCE, donor, features)
+
+
+def exact_penalty(discriminator: Callable[[Tensor, Tensor], Tensor], features: Tensor, role: Tensor) -> Tensor:
+    """(B,) squared gradient norms ‖∇_x f(x; S, T)‖², differentiable: R1 on real rows, R2 on generated ones.
+
+    features: (B, F); role: (B, L). Source: Mescheder et al. 2018 (1801.04406); R3GAN (2501.05441).
+    """
+    features = features.detach().requires_grad_(True)
+    logits = discriminator(features, role)
+    (gradient,) = torch.autograd.grad(logits.sum(), features, create_graph=True)
+    return gradient.square().sum(1)
+
+
+def approximate_penalty(
+    discriminator: Callable[[Tensor, Tensor], Tensor], features: Tensor, role: Tensor, sigma: float, noise: Tensor
+) -> Tensor:
+    """(B,) one-draw estimates of ‖∇_x f‖²: ((f(x + σε) − f(x)) / σ)². Approximate: one draw has a large variance.
+
+    noise: (B, F) standard normal; sigma: in feature units.
+    """
+    both = discriminator(torch.cat([features, features + sigma * noise]), role.repeat(2, 1))
+    clean, moved = both.chunk(2)
+    return ((moved - clean) / sigma).square()
+
+
+def likelihood_terms(
+    raw: Tensor,
+    features: Tensor,
+    role: Tensor,
+    groups: tuple[Group, ...],
+    least_source_share: float,
+    error: str = "absolute",
+) -> tuple[Tensor, Tensor]:
+    """(discrete, continuous): cross-entropy in nats and absolute or squared error, each a mean over its target tokens.
+
+    Discrete are the categories and the bins of binned numbers, whose cross-entropy is the likelihood of the bin.
+    Rows whose share of source tokens is below `least_source_share` do not count; without a counted token a term
+    is 0. raw: (B, F) outputs of the generator before the softmax; features: (B, F) data; role: (B, L).
+    """
+    counted = ((role == SOURCE).sum(1) >= least_source_share * role.shape[1])[:, None]
+    discrete, continuous = raw.new_zeros(2), raw.new_zeros(2)
+    for group in groups:
+        tokens = slice(group.tokens[0], group.tokens[-1] + 1)
+        is_target = role[:, tokens] == TARGET
+        weight = (is_target & counted).to(raw.dtype)
+        shape = (len(raw), len(group.tokens), group.width)
+        out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
+        true = torch.where(is_target[..., None], true, true.new_zeros(()))  # whatever stands in a missing cell
+        if group.binned:
+            bins = true.sum(-1).long().clamp(max=group.width - 1)
+            surprise = -out.log_softmax(-1).gather(-1, bins[..., None])[..., 0]
+            discrete = discrete + torch.stack([(surprise * weight).sum(), weight.sum()])
+        elif group.modality == "categorical":
+            surprise = -(out.log_softmax(-1) * true).sum(-1)
+            discrete = discrete + torch.stack([(surprise * weight).sum(), weight.sum()])
+        else:
+            distance = functional.l1_loss if error == "absolute" else functional.mse_loss
+            away = distance(out, true, reduction="none").mean(-1)
+            continuous = continuous + torch.stack([(away * weight).sum(), weight.sum()])
+    return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
+
+
+def ranked_scores(
+    raw: Tensor, features: Tensor, is_target: Tensor, groups: tuple[Group, ...], spacing: Tensor
+) -> Tensor:
+    """(B, L) ranked probability score of each discrete target token, in its standard deviations; 0 at other tokens.
+
+    A binned number: Σ_k spacing_k (F_k − 1[bin ≤ k])², the continuous ranked probability score (Gneiting & Raftery
+    2007) of its distribution at the resolution of the bins: a near miss costs less than a far one, which cross-entropy
+    does not know. A category: half the Brier score, which is the same with a spacing of ½ between all of them.
+
+    raw: (B, F) logits; features: (B, F) data, read at targets only; is_target: (B, L) bool; spacing: (F,) between the
+    middle of a bin and of the next.
+    """
+    parts = []
+    for group in groups:
+        tokens = slice(group.tokens[0], group.tokens[-1] + 1)
+        chosen = is_target[:, tokens]
+        if not group.discrete:
+            parts.append(raw.new_zeros(chosen.shape))
+            continue
+        shape = (len(raw), len(group.tokens), group.width)
+        out, true = raw[:, group.features].reshape(shape), features[:, group.features].reshape(shape)
+        true = torch.where(chosen[..., None], true, true.new_zeros(()))
+        probability = out.softmax(-1)
+        if group.binned:
+            bins = true.sum(-1).long().clamp(max=group.width - 1)
+            reached = torch.arange(group.width, device=raw.device) >= bins[..., None]
+            gap = (cumulative(probability) - reached.to(raw.dtype)).square()
+            score = (gap * spacing[group.features].reshape(shape[1:])).sum(-1)
+        else:
+            score = (probability - true).square().sum(-1) / 2
+        parts.append(torch.where(chosen, score, score.new_zeros(())))
+    return torch.cat(parts, 1)
