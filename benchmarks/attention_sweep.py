@@ -32,7 +32,7 @@ import torch
 from benchmarks import attention_sides as sides
 from benchmarks.attention import SHAPES, STAGES, floors_ms
 from benchmarks.measure import append, ceilings, graph_ms, key
-from kernels.masked_attention import triton_blocks, triton_kernel, triton_tile
+from kernels.masked_attention import launches, triton_blocks, triton_tile
 from kernels.masked_attention.configurations import HEAD_DIMS, Configuration, block_configuration, tile_configuration
 
 RESULTS = Path(__file__).parent / "results" / "attention_sweep.csv"
@@ -142,12 +142,12 @@ def stages(problem: sides.Problem) -> tuple[Callable[[], object], ...]:
     """Calls of the launches of forward, backward and double backward."""
     p = problem.packing
     fixed = (p.cu_seqlens, None, p.max_length, p.padded, problem.qkv.shape[-1] ** -0.5)
-    out, lse = triton_kernel.attention_forward(problem.qkv, *fixed)
+    out, lse = launches.attention_forward(problem.qkv, *fixed)
     saved = problem.qkv, problem.gradient, out, lse
     return (
-        lambda: triton_kernel.attention_forward(problem.qkv, *fixed),
-        lambda: triton_kernel.attention_backward(*saved, *fixed),
-        lambda: triton_kernel.attention_double_backward(*saved, problem.cotangent, *fixed),
+        lambda: launches.attention_forward(problem.qkv, *fixed),
+        lambda: launches.attention_backward(*saved, *fixed),
+        lambda: launches.attention_double_backward(*saved, problem.cotangent, *fixed),
     )
 
 
@@ -193,7 +193,7 @@ def measure(kernel: str, recorder: Recorder, to: Configuration, packing, true: l
 
 def table_of(kernel: str, problem: sides.Problem) -> Configuration:
     """What the table has for this kernel and problem on this card."""
-    at = problem.qkv.shape[-1], 2, triton_kernel.architecture_of(problem.qkv.device)
+    at = problem.qkv.shape[-1], 2, launches.architecture_of(problem.qkv.device)
     if kernel in BLOCKS:
         return block_configuration(kernel, *at)
     return tile_configuration(kernel, problem.packing.max_length, *at)
@@ -258,7 +258,7 @@ def table_rows(rows: list[dict], problems: dict[str, sides.Problem]) -> dict[tup
     chosen: dict[tuple[str, int], Configuration] = {}
     print("\nrows of bfloat16 for configurations.py:")
     for kernel in (k for k in BLOCKS if any(r["kernel"] == k for r in rows)):
-        architecture = triton_kernel.architecture_of(torch.device("cuda"))
+        architecture = launches.architecture_of(torch.device("cuda"))
         cells = []
         for dim in HEAD_DIMS:
             shapes = [s for s, p in problems.items() if p.qkv.shape[3] == dim and p.packing.max_length > 64]
@@ -273,12 +273,10 @@ def table_rows(rows: list[dict], problems: dict[str, sides.Problem]) -> dict[tup
 def whole_stages(shape: str, problem: sides.Problem, chosen: dict, rates: tuple[float, float]) -> dict[str, float]:
     """Prints each stage as a whole, with the table and with the chosen rows, and its share of the roofline floor."""
     out = {}
-    dim, original = problem.qkv.shape[3], triton_kernel.block_configuration
+    dim, original = problem.qkv.shape[3], launches.block_configuration
     for stage, call, floor in zip(STAGES, stages(problem), floors_ms(problem, rates), strict=True):
         before = graph_ms(call, budget_ms=20)
-        with patch.object(
-            triton_kernel, "block_configuration", lambda k, *at: chosen.get((k, dim)) or original(k, *at)
-        ):
+        with patch.object(launches, "block_configuration", lambda k, *at: chosen.get((k, dim)) or original(k, *at)):
             after = graph_ms(call, budget_ms=20)
         out |= {f"{stage}_{shape}_ms": round(after, 4), f"{stage}_{shape}_percent": round(100 * floor / after, 1)}
         print(

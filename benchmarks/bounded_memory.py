@@ -36,7 +36,7 @@ from pipeline import prepare
 from pipeline.base.files import sha256, write_json, write_rows, write_text
 from pipeline.base.params import Params, merge_params, to_dict
 from pipeline.base.paths import Paths
-from pipeline.model.networks import Generator
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.row_file import RowFile
 from pipeline.rows.schema import Schema

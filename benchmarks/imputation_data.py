@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from pipeline.base.params import TableParams
+from pipeline.base.data_groups import TableParams
 from pipeline.evaluation.gap_scores import Case
 from pipeline.tables.codec import infer_kind
 

@@ -38,9 +38,10 @@ from pipeline.prepare import split
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import BatchReader, read_ahead
+from pipeline.training.build import build_step
 from pipeline.training.clock import Clock
 from pipeline.training.graphs import GraphedStep
-from pipeline.training.step import build_step, noise_seed
+from pipeline.training.schedule import noise_seed
 
 RESULTS = Path(__file__).parent / "results" / "mnist_imputation.csv"
 PUBLISHED = {  # rate → (RMSE, accuracy) of EMFlow or, where better, MCFlow (2003.12628)

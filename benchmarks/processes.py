@@ -24,7 +24,7 @@ from benchmarks.measure import append, key
 from pipeline.base.files import write_text
 from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
-from pipeline.model.model_files import tensors_from_file
+from pipeline.model.network_files import tensors_from_file
 
 RESULTS = Path(__file__).parent / "results" / "processes.csv"
 

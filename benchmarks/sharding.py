@@ -31,12 +31,12 @@ from benchmarks.measure import append, key
 from kernels.task_sampling import TaskBank, write_bank
 from pipeline.base.files import write_json
 from pipeline.base.params import merge_params
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training import distributed
 from pipeline.training.batches import BatchReader
+from pipeline.training.build import build_step
 from pipeline.training.sharding import Replicated, Sharded
-from pipeline.training.step import build_step
 
 RESULTS = Path(__file__).parent / "results" / "sharding.csv"
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, [str(i) for i in range(10)])

@@ -30,8 +30,8 @@ import torch
 from benchmarks import numpy_tasks, torch_tasks
 from benchmarks.measure import append, cpu_name, key
 from kernels.task_sampling import FAMILIES, TaskSpec, sample_tasks
-from pipeline.base.params import TasksParams
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.data_groups import TasksParams
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 
 RESULTS = Path(__file__).parent / "results" / "task_sampling.csv"

@@ -41,13 +41,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.measure import append, ceilings, key
 from kernels.task_sampling import HIDDEN, TaskBank, write_bank
-from pipeline.base.params import NetworkParams, TasksParams, TrainParams
-from pipeline.model.networks import Block, Discriminator, Generator, TokenTransformer
-from pipeline.rows.schema import Schema, image_label_schema
+from pipeline.base.data_groups import TasksParams
+from pipeline.base.model_groups import NetworkParams, TrainParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
+from pipeline.model.transformer import Block, TokenTransformer
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
+from pipeline.training.build import compile_step
 from pipeline.training.graphs import WARM_UPS, GraphedStep
-from pipeline.training.step import TrainingStep, compile_step
+from pipeline.training.step import TrainingStep
 
 RESULTS = Path(__file__).parent / "results" / "training_step.csv"
 BATCHES = 4

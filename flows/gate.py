@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.base.params import RetrainParams
+from pipeline.base.result_groups import RetrainParams
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _export(root: Path, revision: str, folder: Path) -> None:
     from dvc.exceptions import DvcException
     from dvc_data.index import DataIndexDirError
 
-    from pipeline.model.model_files import read_network  # torch: two seconds that only a promotion needs
+    from pipeline.model.network_files import read_network  # torch: two seconds that only a promotion needs
 
     with replaced_folder(folder) as fresh:
         try:

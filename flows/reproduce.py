@@ -22,8 +22,9 @@ from flows.command import run_and_exit
 from flows.dvc_tasks import run_stage, stage_order, stale_stages
 from flows.process import DeadlineExceeded, ended_together
 from flows.show import publish_results
-from pipeline.base.params import ReproduceParams, load_params
+from pipeline.base.params import load_params
 from pipeline.base.paths import Paths, default_root
+from pipeline.base.result_groups import ReproduceParams
 
 NETWORK_STAGES = ("fetch",)
 

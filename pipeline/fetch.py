@@ -10,8 +10,9 @@ import os
 import shutil
 from pathlib import Path
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import replaced_folder, sha256, write_json
-from pipeline.base.params import Params, ParamsError
+from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.datasets import get_source

@@ -17,7 +17,7 @@ from pipeline.base.machine import hardware, source_state, versions
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
-from pipeline.reporting import sections
+from pipeline.reporting import page_pictures, sections
 
 SAMPLES = ("joint.png", "real.png", "half.png", "label_to_image.png", "completions.png")  # the rest are charts
 
@@ -34,7 +34,7 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
     """The variables of the template."""
     metrics = sections.metrics_of(where)
     summary_file = where.tokens / "summary.json"
-    evaluated = sections.pictures(where.plots / "evaluate")
+    evaluated = page_pictures.pictures(where.plots / "evaluate")
     merged = metrics.get("evaluate", {}) | metrics.get("simulate", {})
     return {
         "title": params.report.title,
@@ -48,11 +48,11 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
         "rows": sections.shown_rows(where),
         "joint_table": sections.joint_table(metrics.get("evaluate", {})),
         "task_table": sections.task_table(where),
-        "curves": sections.training_curves(where),
-        "progress": sections.progress(where),
+        "curves": page_pictures.training_curves(where),
+        "progress": page_pictures.progress(where),
         "train": metrics.get("train", {}),
-        "tasks": list(sections.pictures(where.plots / "tasks", paper=True).values()),
-        "simulations": list(sections.pictures(where.plots / "simulate", paper=True).values()),
+        "tasks": list(page_pictures.pictures(where.plots / "tasks", paper=True).values()),
+        "simulations": list(page_pictures.pictures(where.plots / "simulate", paper=True).values()),
         "metrics": metrics,
         "parameters": sections.parameters(params),
         "summary": json.loads(summary_file.read_text("utf8")) if summary_file.is_file() else {},
@@ -65,7 +65,7 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(sections.TEMPLATES),
+        loader=jinja2.FileSystemLoader(page_pictures.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -15,8 +15,9 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from pipeline.base.files import replaced_folder, write_json
-from pipeline.base.params import Params, SimulateParams
+from pipeline.base.params import Params
 from pipeline.base.paths import Paths
+from pipeline.base.result_groups import SimulateParams
 from pipeline.base.stage import run_stage
 from pipeline.simulation.em_comparison import compare
 from pipeline.simulation.gallery import FIGURES, write_gallery

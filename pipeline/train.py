@@ -27,20 +27,23 @@ from pipeline.base.params import Params, merge_params, to_dict
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.base.stopping import Stopped, StopRequest, stop_requests
-from pipeline.model.model_files import save_network
-from pipeline.model.networks import Discriminator, Generator
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
+from pipeline.model.network_files import save_network
 from pipeline.model.sampler import Sampler
 from pipeline.rows.row_file import RowFile
 from pipeline.rows.schema import Schema
 from pipeline.training import distributed
 from pipeline.training.batches import Batch, BatchReader, Counts, read_ahead
+from pipeline.training.build import build_step
 from pipeline.training.checkpoint import Checkpoints, run_key
 from pipeline.training.clock import Clock
 from pipeline.training.graphs import GraphedStep
 from pipeline.training.log import TrainingLog
 from pipeline.training.progress import save_progress_grid
+from pipeline.training.schedule import noise_seed
 from pipeline.training.sharding import Replicated, Sharded, Sharing
-from pipeline.training.step import TrainingStep, build_step, noise_seed
+from pipeline.training.step import TrainingStep
 
 # What a run's result depends on, for the key of its checkpoints: files and rooms, kernels, parameters.
 CODE = ("train.py", "training", "model", "rows")

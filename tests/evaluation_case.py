@@ -9,11 +9,14 @@ import torch
 from sklearn.datasets import load_digits
 
 from pipeline.base.files import write_array, write_json, write_text
-from pipeline.base.params import NetworkParams, Params, merge_params, to_dict
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import Params, merge_params, to_dict
 from pipeline.base.paths import Paths
-from pipeline.model.model_files import save_network
-from pipeline.model.networks import Generator
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.model.generator import Generator
+from pipeline.model.network_files import save_network
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)
 EVALUATE = {

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import fetch, prepare, tasks, train
+from pipeline.base.data_groups import TASK_FAMILIES
 from pipeline.base.files import write_json
-from pipeline.base.params import TASK_FAMILIES, merge_params
+from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
 
 GOLDEN = Path(__file__).parent / "golden.json"

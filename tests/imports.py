@@ -62,6 +62,45 @@ def reachable(module: str, *, lazy: bool = True) -> frozenset[str]:
     return frozenset(seen)
 
 
+def room(module: str) -> str:
+    """The room of a module: the folder of pipeline/ it lies in; "kernels", "flows", "stages" for what lies elsewhere."""
+    parts = module.split(".")
+    if parts[0] != "pipeline":
+        return parts[0]
+    return parts[1] if len(parts) > 1 and (ROOT / "pipeline" / parts[1]).is_dir() else "stages"
+
+
+@cache
+def direct_imports(module: str) -> frozenset[str]:
+    """Modules of this repository that the lines of `module` name, without the parents that Python loads before them."""
+    found = set()
+    for node in ast.walk(ast.parse(module_files()[module].read_text(encoding="utf8"))):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            submodules = {f"{node.module}.{a.name}" for a in node.names}
+            found |= {name if name in module_files() else node.module for name in submodules}
+    return frozenset(found & module_files().keys() - {module})
+
+
+def circles() -> list[list[str]]:
+    """Groups of modules that import one another, directly or around corners."""
+    graph = {name: direct_imports(name) for name in module_files()}
+    reach = {name: _closure(graph, name) for name in graph}
+    groups = {frozenset(other for other in reach[name] if name in reach[other]) for name in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def _closure(graph: dict[str, frozenset[str]], start: str) -> frozenset[str]:
+    seen, queue = set(), [*graph[start]]
+    while queue:
+        name = queue.pop()
+        if name not in seen:
+            seen.add(name)
+            queue += graph[name]
+    return frozenset(seen)
+
+
 def _parents(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:i]) for i in range(1, len(parts))]

@@ -1,6 +1,6 @@
 """Rewrites the code entries of `deps` in dvc.yaml from the import graph. Run: make deps
 
-DVC calls a stage up to date when a module it does not list has changed; this lists them all.
+DVC calls a stage up to date when a module it does not list has changed; this lists the rooms of them all.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from tests.imports import ROOT, module_files, reachable
 
 
 def code_dependencies(stage: str) -> list[str]:
-    """Paths of what the stage `stage` loads: kernel folders, and single files of the pipeline."""
+    """Paths of what the stage `stage` loads: its own file, rooms of the pipeline, folders of kernels."""
     paths = set()
     for name in reachable(f"pipeline.{stage}"):
         path = module_files()[name].relative_to(ROOT)
-        paths.add("/".join(path.parts[:2]) if path.parts[0] == "kernels" else path.as_posix())
+        paths.add("/".join(path.parts[:2]))
     return sorted(paths)
+
+
+def is_code(dependency: str) -> bool:
+    """Whether an entry of `deps` is code of this repository, and not data."""
+    return dependency.startswith(("kernels/", "pipeline/"))
 
 
 def main() -> None:
@@ -27,7 +32,7 @@ def main() -> None:
     path = ROOT / "dvc.yaml"
     document = yaml.load(path)
     for name, stage in document["stages"].items():
-        data = [d for d in stage["deps"] if not str(d).startswith("kernels/") and not str(d).endswith(".py")]
+        data = [d for d in stage["deps"] if not is_code(str(d))]
         stage["deps"] = code_dependencies(name) + data
     with open(path, "w", encoding="utf8") as stream:
         yaml.dump(document, stream)

@@ -7,7 +7,9 @@ import pytest
 
 from pipeline.evaluation.baselines import Iterative, MeanFill, NearestNeighbours, svm_posterior
 from pipeline.evaluation.comparison import baselines, svm_scores
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 from tests import evaluation_case as case
 
 

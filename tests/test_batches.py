@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, write_bank
-from pipeline.base.params import TasksParams
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.data_groups import TasksParams
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import BatchReader, Counts
 

@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from kernels.task_sampling import SOURCE, TARGET
-from pipeline.base.params import NetworkParams, Params, TableParams
-from pipeline.model.networks import Generator
+from pipeline.base.data_groups import TableParams
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import Params
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 from pipeline.tables.codec import fit_codec
 from pipeline.training.fitting import calibrate, fit_generator
 from pipeline.training.losses import ranked_scores

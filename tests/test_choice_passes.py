@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from kernels.task_sampling import SOURCE, TARGET
-from pipeline.base.params import NetworkParams, merge_params
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import merge_params
 from pipeline.datasets.categories import with_categories
-from pipeline.model.networks import Generator
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.training.build import build_step
 from pipeline.training.losses import likelihood_terms
-from pipeline.training.step import build_step
 
 WORDS = ["no", "yes"]
 SCHEMA = with_categories(image_label_schema(2, 2, 1, 2, 0.0, 1.0, []), dict.fromkeys("abcd", WORDS), "attributes")

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.task_sampling import TARGET
-from pipeline.base.params import NetworkParams
-from pipeline.model.networks import Generator
-from pipeline.rows.schema import Schema, Token
+from pipeline.base.model_groups import NetworkParams
+from pipeline.model.generator import Generator
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 from pipeline.training.choices import choice_terms, kinds_of, targets_of
 from pipeline.training.losses import likelihood_terms, ranked_scores
 

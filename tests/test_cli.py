@@ -21,10 +21,13 @@ from typer.testing import CliRunner
 
 from pipeline.app.cli import app
 from pipeline.app.project import with_value
-from pipeline.base.params import DatasetParams, NetworkParams, load_params
-from pipeline.model.networks import Generator
+from pipeline.base.data_groups import DatasetParams
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import load_params
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
-from pipeline.rows.schema import Schema, image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)

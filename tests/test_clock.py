@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from pipeline.base.params import TrainParams
+from pipeline.base.model_groups import TrainParams
 from pipeline.training.clock import Clock
-from pipeline.training.step import learning_rate_factor
+from pipeline.training.schedule import learning_rate_factor
 
 
 def test_without_a_limit_steps_alone_decide():

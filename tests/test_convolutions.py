@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.base.params import NetworkParams
+from pipeline.base.model_groups import NetworkParams
 from pipeline.model.convolutions import Assembly
-from pipeline.model.networks import Discriminator, Generator
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
 from pipeline.training.losses import exact_penalty
 

@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.app.demo import MAX_DRAWS, Desk, create_app
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.model.sampler import Sampler
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 from tests.browser import INSTALLED, browser
 from tests.test_cli import DIGITS, save_model
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from pipeline import fetch
-from pipeline.base.params import FetchParams, merge_params
+from pipeline.base.data_groups import FetchParams
+from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
 from pipeline.datasets import download, get_source
 from pipeline.datasets.download import CHUNK_BYTES, DownloadError, obtain

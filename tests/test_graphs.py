@@ -10,12 +10,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from kernels.task_sampling import TaskBank, write_bank
-from pipeline.base.params import NetworkParams, TasksParams, TrainParams, merge_params
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.data_groups import TasksParams
+from pipeline.base.model_groups import NetworkParams, TrainParams
+from pipeline.base.params import merge_params
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import BatchReader, Counts
+from pipeline.training.build import build_step
 from pipeline.training.graphs import FixedStep
-from pipeline.training.step import TrainingStep, build_step
+from pipeline.training.step import TrainingStep
 
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abcd"))
 NETWORK = NetworkParams(width=16, depth=2, heads=2, noise_width=4)

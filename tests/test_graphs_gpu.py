@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.base.params import TrainParams, merge_params
+from pipeline.base.model_groups import TrainParams
+from pipeline.base.params import merge_params
+from pipeline.training.build import build_step
 from pipeline.training.graphs import WARM_UPS, GraphedStep
-from pipeline.training.step import TrainingStep, build_step
+from pipeline.training.step import TrainingStep
 from tests.test_graphs import MIXTURE, NETWORK, SCHEMA, make_reader
 
 pytestmark = pytest.mark.gpu

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import sha256
-from pipeline.base.params import ParamsError, load_params
+from pipeline.base.params import load_params
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.npz import read_array
-from pipeline.model.model_files import tensors_from_file
+from pipeline.model.network_files import tensors_from_file
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
 from tests.fuzz.targets import NETWORK, SCHEMA, Target, fault, save_model, spoil_bytes, spoil_json, targets

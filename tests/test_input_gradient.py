@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.model.networks import Discriminator, FixedShapes
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.transformer import FixedShapes
 from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
 from pipeline.training.losses import exact_penalty
 from tests.training_case import NETWORK, SCHEMA, random_batch

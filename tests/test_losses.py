@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.base.params import NetworkParams
-from pipeline.model.networks import Discriminator
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.model_groups import NetworkParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.training.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import HIDDEN, TaskBank, write_bank
-from pipeline.base.params import Params, TableParams, TasksParams, merge_params
+from pipeline.base.data_groups import TableParams, TasksParams
+from pipeline.base.params import Params, merge_params
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.tables.codec import fit_codec
 from pipeline.training.batches import Batch, BatchReader
-from pipeline.training.step import build_step, noise_seed
+from pipeline.training.build import build_step
+from pipeline.training.schedule import noise_seed
 
 FAMILIES = {"joint": 0.2, "beta_random": 0.4, "column_missing": 0.2, "permutation": 0.2}
 NETWORK = {"width": 8, "depth": 1, "heads": 2, "noise_width": 4}

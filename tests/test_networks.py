@@ -8,10 +8,12 @@ import torch
 
 from kernels.masked_attention import make_packing
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.base.params import NetworkParams
-from pipeline.model.networks import Block, Discriminator, Generator
+from pipeline.base.model_groups import NetworkParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
 from pipeline.model.noise import RowNoise
-from pipeline.rows.schema import image_label_schema
+from pipeline.model.transformer import Block
+from pipeline.rows.image_schema import image_label_schema
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 L, F = SCHEMA.n_tokens, SCHEMA.n_features

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.base.params import TASK_FAMILIES, Params, ParamsError, load_params, merge_params
+from pipeline.base.data_groups import TASK_FAMILIES
+from pipeline.base.fields import ParamsError
+from pipeline.base.params import Params, load_params, merge_params
 
 
 def test_committed_file_holds_the_defaults():

@@ -17,7 +17,7 @@ from pipeline.base.machine import hardware, source_state, versions
 from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
 from pipeline.report import content, render, run
-from pipeline.reporting import charts, sections
+from pipeline.reporting import charts, page_pictures, sections
 from pipeline.reporting.sheets import png
 
 PIXEL = png(np.full((2, 2, 3), 200, np.uint8))
@@ -179,7 +179,7 @@ def test_captions_of_a_folder_win_and_order_its_pictures(tmp_path):
         write_bytes(tmp_path / "simulate" / name, PIXEL)
     captions = {"b.png": {"title": "B & b", "caption": "More.", "order": 1}, "z.png": {"title": "Z", "order": 0}}
     write_json(tmp_path / "simulate" / "captions.json", captions)
-    found = sections.pictures(tmp_path / "simulate")
+    found = page_pictures.pictures(tmp_path / "simulate")
     assert list(found) == ["z.png", "b.png", "a_b-c.gif"]
     assert found["b.png"].title == "B & b" and found["b.png"].alt == "B & b. More."
     assert found["a_b-c.gif"].title == "a b c" and found["a_b-c.gif"].uri.startswith("data:image/gif;base64,")

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from pipeline import Sampler
-from pipeline.base.params import NetworkParams, to_dict
-from pipeline.model.networks import Generator
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import to_dict
+from pipeline.model.generator import Generator
+from pipeline.rows.image_schema import image_label_schema
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 IMAGE = image_label_schema(4, 6, 3, 2, 0.0, 255.0, ["cat", "dog", "owl"])
 TABLE = Schema(

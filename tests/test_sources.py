@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline import fetch, prepare
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import write_bytes
-from pipeline.base.params import ParamsError, merge_params
+from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
 from pipeline.datasets import SOURCES
 from pipeline.datasets.faces import CROP_BOX

@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from kernels.task_sampling import SOURCE, TaskBank, write_bank
-from pipeline.base.params import NetworkParams, TasksParams, TrainParams
-from pipeline.model.networks import Discriminator, Generator
-from pipeline.rows.schema import image_label_schema
+from pipeline.base.data_groups import TasksParams
+from pipeline.base.model_groups import NetworkParams, TrainParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
-from pipeline.training.step import NonFiniteError, TrainingStep, learning_rate_factor, mismatch_weight
+from pipeline.training.schedule import learning_rate_factor, mismatch_weight
+from pipeline.training.step import NonFiniteError, TrainingStep
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)

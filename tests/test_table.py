@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.base.params import TableParams
-from pipeline.rows.schema import Schema, encode_bins
+from pipeline.base.data_groups import TableParams
+from pipeline.rows.bins import encode_bins
+from pipeline.rows.schema import Schema
 from pipeline.tables.codec import TableCodec, TableError, bin_edges, fit_codec, infer_kind, mark_missing
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from pipeline import fetch, prepare, tasks, train
-from pipeline.base.params import ParamsError, TableParams, load_params, merge_params
+from pipeline.base.data_groups import TableParams
+from pipeline.base.fields import ParamsError
+from pipeline.base.params import load_params, merge_params
 from pipeline.base.paths import Paths
 from pipeline.datasets.table import read_table
 from pipeline.estimators.imputer import RECIPE

@@ -15,10 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.task_sampling import FAMILIES, SOURCE, TARGET, TaskBank, sample_tasks
-from pipeline.base.params import TASK_FAMILIES, TasksParams, merge_params
+from pipeline.base.data_groups import TASK_FAMILIES, TasksParams
+from pipeline.base.params import merge_params
 from pipeline.base.paths import Paths
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
+from pipeline.rows.tokens import Token
 from pipeline.tasks import EVALUATION_STREAM, Counts, run
 
 EVERY = dict.fromkeys(TASK_FAMILIES, 1.0)

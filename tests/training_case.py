@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import SOURCE, TARGET
-from pipeline.base.params import NetworkParams, TrainParams
-from pipeline.model.networks import Discriminator, Generator
-from pipeline.rows.schema import Schema, image_label_schema
+from pipeline.base.model_groups import NetworkParams, TrainParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
+from pipeline.rows.image_schema import image_label_schema
+from pipeline.rows.schema import Schema
 from pipeline.training.batches import Batch, Counts, Room
 from pipeline.training.losses import exact_penalty
 from pipeline.training.step import TrainingStep

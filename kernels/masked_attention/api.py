@@ -42,7 +42,7 @@ def masked_self_attention(
     """(M, H, D) like `masked_attention`, from one (M, 3, H, D) tensor, as a joint projection makes it: no copies."""
     check_joint(qkv, packing, rank)
     if check_backend(backend, qkv.device) == "triton":
-        from kernels.masked_attention.triton_kernel import attention_triton  # the reference needs no triton
+        from kernels.masked_attention.functions import attention_triton  # the reference needs no triton
 
         return attention_triton(qkv, packing, rank, _scale(qkv, scale))
     return attention_reference(qkv, packing, rank, _scale(qkv, scale))
@@ -55,7 +55,7 @@ def self_attention_with_residuals(
     check_joint(qkv, packing, None)
     if check_backend(backend, qkv.device) == "triton":
         from kernels.masked_attention import operators
-        from kernels.masked_attention.triton_kernel import check_kernel_input
+        from kernels.masked_attention.launches import check_kernel_input
 
         check_kernel_input(qkv)
         fixed = packing.cu_seqlens, None, packing.max_length, packing.padded, _scale(qkv, scale)

@@ -1,6 +1,6 @@
-"""The launches of triton_kernel.py as operators of torch, with shapes and derivatives that torch.compile can trace.
+"""The launches of launches.py as operators of torch, with shapes and derivatives that torch.compile can trace.
 
-Eager code takes the Functions of triton_kernel.py instead, which cost the host less a call. The same wiring: the
+Eager code takes the Functions of functions.py instead, which cost the host less a call. The same wiring: the
 derivative of `forward` is the operator `backward`, its derivative the operator `double_backward`, which has none.
 
 Shapes: M packed tokens, H heads, D head dimension.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
-from kernels.masked_attention import triton_kernel
+from kernels.masked_attention import launches
 
 
 @custom_op("biglearn::masked_attention", mutates_args=())
@@ -20,7 +20,7 @@ def forward(
     qkv: Tensor, cu_seqlens: Tensor, rank: Tensor | None, max_length: int, padded: bool, scale: float
 ) -> tuple[Tensor, Tensor]:
     """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D)."""
-    return triton_kernel.attention_forward(qkv, cu_seqlens, rank, max_length, padded, scale)
+    return launches.attention_forward(qkv, cu_seqlens, rank, max_length, padded, scale)
 
 
 @custom_op("biglearn::masked_attention_backward", mutates_args=())
@@ -36,7 +36,7 @@ def backward(
     scale: float,
 ) -> Tensor:
     """(M, 3, H, D) gradient of qkv. gradient, out: contiguous (M, H, D)."""
-    return triton_kernel.attention_backward(qkv, gradient, out, lse, cu_seqlens, rank, max_length, padded, scale)
+    return launches.attention_backward(qkv, gradient, out, lse, cu_seqlens, rank, max_length, padded, scale)
 
 
 @custom_op("biglearn::masked_attention_double_backward", mutates_args=())
@@ -53,7 +53,7 @@ def double_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor]:
     """(∂qkv, ∂gradient) from the cotangent (M, 3, H, D) of the backward's result."""
-    return triton_kernel.attention_double_backward(
+    return launches.attention_double_backward(
         qkv, gradient, out, lse, cotangent, cu_seqlens, rank, max_length, padded, scale
     )
 

@@ -128,7 +128,8 @@ def _triton() -> Finding:
 
 
 def _params(where: Paths) -> Finding:
-    from pipeline.base.params import ParamsError, load_params
+    from pipeline.base.fields import ParamsError
+    from pipeline.base.params import load_params
 
     try:
         params = load_params(where.params)

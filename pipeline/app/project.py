@@ -15,8 +15,9 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import write_array, write_text
-from pipeline.base.params import Params, ParamsError, load_params, merge_params, to_dict
+from pipeline.base.params import Params, load_params, merge_params, to_dict
 from pipeline.base.paths import Paths
 from pipeline.base.stage import stage_lock
 from pipeline.datasets import get_source

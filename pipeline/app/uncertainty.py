@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.rows.schema import Schema, Token
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 
 def token_spread(schema: Schema, draws: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import remove_leftovers, write_json
-from pipeline.base.params import Params, ParamsError, load_params
+from pipeline.base.params import Params, load_params
 from pipeline.base.parent import die_with_parent
 from pipeline.base.paths import Paths, paths
 from pipeline.base.stopping import Stopped

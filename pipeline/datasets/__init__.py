@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.base.params import ParamsError
+from pipeline.base.fields import ParamsError
 from pipeline.datasets import digits, faces, idx, image_folder, npz, table, text
 from pipeline.datasets.source import RawData, RemoteFile, Source
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from pipeline.rows.schema import Schema, Token
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 MAX_CATEGORIES = 255
 

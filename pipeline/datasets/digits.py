@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 
 
 def load(raw: Path, params: Params) -> RawData:

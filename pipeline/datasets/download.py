@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import requests
 from tqdm import tqdm
 
+from pipeline.base.data_groups import FetchParams
 from pipeline.base.files import sha256
-from pipeline.base.params import FetchParams
 from pipeline.datasets.source import RemoteFile
 
 CHUNK_BYTES = 1 << 16

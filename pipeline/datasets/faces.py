@@ -21,7 +21,7 @@ from pipeline.datasets.image_folder import chosen_attributes
 from pipeline.datasets.local import local_path
 from pipeline.datasets.npz import read_array
 from pipeline.datasets.source import RawData, Source
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 
 FILE = "celeba10k_jpeg.npz"
 NOTICE = f"CelebA's licence forbids passing it on: put your own {FILE} in <DATA_MIRROR>/celeba10k/, or name it in dataset.path."

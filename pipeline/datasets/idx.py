@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, RemoteFile, Source
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 
 UNSIGNED_BYTE = 0x08
 MAX_BYTES = 2**31  # no idx file of this family comes near it

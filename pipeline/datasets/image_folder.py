@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.base.params import Params, ParamsError
+from pipeline.base.fields import ParamsError
+from pipeline.base.params import Params
 from pipeline.datasets.categories import category_codes, joined, with_categories
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
 from pipeline.datasets.source import RawData, Source
-from pipeline.rows.schema import image_label_schema
+from pipeline.rows.image_schema import image_label_schema
 
 ATTRIBUTES, FILE_COLUMN = "attributes.csv", "file"
 DEFAULT_SIZE_PX = 32

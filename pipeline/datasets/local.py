@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.files import sha256
-from pipeline.base.params import Params, ParamsError
+from pipeline.base.params import Params
 
 
 def local_path(params: Params, mirrored: str, notice: str) -> Path:

@@ -20,8 +20,10 @@ import psutil
 from pipeline.base.params import Params
 from pipeline.datasets.categories import category_codes, with_categories
 from pipeline.datasets.source import RawData, Source
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.row_file import RowFile, Rows, chunks, read_header
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 HEADER_BYTES = 4096
 # What Python's zip reader and NumPy raise for a damaged file; RuntimeError and its kind: encrypted, unknown method.

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.base.params import Params, TableParams
+from pipeline.base.data_groups import TableParams
+from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
 from pipeline.tables.codec import TableError, fit_codec
 

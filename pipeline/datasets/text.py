@@ -13,9 +13,10 @@ import numpy as np
 
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, RemoteFile, Source
-from pipeline.rows.schema import TEXT_GROUP, Schema, Token
+from pipeline.rows.schema import TEXT_GROUP, Schema
+from pipeline.rows.tokens import Token
 
-TEXT_GROUP, OTHER = "text", "\ufffd"
+OTHER = "\ufffd"
 
 
 def load(raw: Path, params: Params) -> RawData:

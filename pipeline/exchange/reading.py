@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.base.params import TableParams
+from pipeline.base.data_groups import TableParams
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
 from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
 from pipeline.datasets.npz import read_array
@@ -21,7 +21,7 @@ from pipeline.exchange.writing import TABLE_SUFFIXES
 from pipeline.rows.schema import TEXT_GROUP, Schema
 from pipeline.tables.codec import TableCodec
 from pipeline.tables.parts import parse_cell
-from pipeline.tables.readable import _VISIBLE, UNKNOWN_CHARACTER
+from pipeline.tables.readable import SHOWN_CHARACTERS, UNKNOWN_CHARACTER
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def _rows_of_text(path: Path, schema: Schema) -> np.ndarray:
 
 
 def _shown(character: str) -> str:
-    return {v: k for k, v in _VISIBLE.items()}.get(character, character)
+    return {v: k for k, v in SHOWN_CHARACTERS.items()}.get(character, character)
 
 
 def read_frame(path: Path) -> pd.DataFrame:

@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
-from pipeline.base.params import NetworkParams, ParamsError, merge_params
-from pipeline.model.model_files import load_state, read_network, save_network
-from pipeline.model.networks import Generator
+from pipeline.base.fields import ParamsError
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import merge_params
+from pipeline.model.generator import Generator
+from pipeline.model.network_files import load_state, read_network, save_network
 from pipeline.rows.schema import Schema
 from pipeline.rows.votes import most_frequent
 

@@ -26,7 +26,7 @@ import yaml
 from pipeline.base.files import write_text
 from pipeline.base.paths import Paths, default_root
 from pipeline.base.revisions import resolve
-from pipeline.reporting import charts, sections
+from pipeline.reporting import charts, page_pictures, sections
 
 NEEDED = ("params.yaml", "data/metrics", "data/plots", "data/models/progress")
 PICTURE_FOLDERS = ("evaluate", "simulate", "tasks")
@@ -157,7 +157,7 @@ def curves(a: Side, b: Side) -> list[dict[str, str]]:
         if panels:
             title, x_name = titles[key]
             drawn = charts.svg(charts.lines(panels, x_name, marks=key == "completion", one_leads=False))
-            out.append({"title": title, "uri": sections.data_uri(drawn, ".svg")})
+            out.append({"title": title, "uri": page_pictures.data_uri(drawn, ".svg")})
     return out
 
 
@@ -167,8 +167,8 @@ def picture_pairs(a: Paths, b: Paths) -> tuple[list[dict[str, Any]], list[str]]:
     for where in (a, b):
         sheets = {}
         for folder in PICTURE_FOLDERS:
-            sheets |= {f"{folder}/{k}": v for k, v in sections.pictures(where.plots / folder).items()}
-        for sheet in sections.progress(where)[-1:]:
+            sheets |= {f"{folder}/{k}": v for k, v in page_pictures.pictures(where.plots / folder).items()}
+        for sheet in page_pictures.progress(where)[-1:]:
             sheets["progress"] = sheet
         found.append(sheets)
     pairs, same = [], []
@@ -184,7 +184,7 @@ def picture_pairs(a: Paths, b: Paths) -> tuple[list[dict[str, Any]], list[str]]:
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(sections.TEMPLATES),
+        loader=jinja2.FileSystemLoader(page_pictures.TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

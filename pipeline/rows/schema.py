@@ -25,90 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.rows.bins import encode_bins
+from pipeline.rows.schema_checks import check_types
+from pipeline.rows.tokens import Group, Token, weights_of
+
 TEXT_GROUP = "text"  # group of the tokens that are characters
-MODALITIES = ("patch", "categorical", "numeric")
 MAX_FEATURES = 2**24  # of a row; a schema that says more is not believed
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a sample.
-
-    name: unique in its schema. modality: one of MODALITIES.
-    group: tokens of one group share their embedding and output weights (all patches of an image).
-    columns: indices of the row columns it owns, in feature order.
-    width: number of features (patch, numeric: len(columns); categorical: number of categories; binned: of bins).
-    position: (row, column) on the group's grid; (0, i) where there is no grid.
-    center, scale: feature = (value − center) / scale; the unit of errors where binned, unused for categories.
-    edges: width + 1 bin edges of a binned number, not decreasing, in the source's units; else empty.
-    mass: share of the training values in each bin or category; what has none is never drawn. Empty: not known.
-    """
-
-    name: str
-    modality: str
-    group: str
-    columns: tuple[int, ...]
-    width: int
-    position: tuple[int, int] = (0, 0)
-    center: float = 0.0
-    scale: float = 1.0
-    edges: tuple[float, ...] = ()
-    mass: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise ValueError(f"Token {self.name!r}: 'modality' must be one of {MODALITIES}. Got {self.modality!r}.")
-        if self.modality == "categorical" and len(self.columns) != 1:
-            raise ValueError(f"Token {self.name!r}: a categorical token owns one column. Got {len(self.columns)}.")
-        if self.edges:
-            self._check_edges()
-        elif self.modality != "categorical" and self.width != len(self.columns):
-            raise ValueError(
-                f"Token {self.name!r}: 'width' must equal its number of columns ({len(self.columns)}). Got {self.width}."
-            )
-        if self.width < 1 or not self.scale > 0:
-            raise ValueError(
-                f"Token {self.name!r}: 'width' must be ≥ 1 and 'scale' > 0. Got {self.width}, {self.scale}."
-            )
-        if self.mass and (len(self.mass) != self.width or min(self.mass) < 0 or not sum(self.mass) > 0):
-            raise ValueError(f"Token {self.name!r}: 'mass' must hold {self.width} shares ≥ 0, not all 0.")
-
-    @property
-    def binned(self) -> bool:
-        """Whether it is a number read and drawn through bins."""
-        return bool(self.edges)
-
-    @property
-    def discrete(self) -> bool:
-        """Whether its `width` features are choices with probabilities: categories or bins."""
-        return self.modality == "categorical" or self.binned
-
-    def _check_edges(self) -> None:
-        edges = np.asarray(self.edges)
-        if self.modality != "numeric" or len(self.columns) != 1:
-            raise ValueError(f"Token {self.name!r}: 'edges' need a numeric token of one column.")
-        if len(edges) != self.width + 1 or not np.isfinite(edges).all() or (np.diff(edges) < 0).any():
-            raise ValueError(
-                f"Token {self.name!r}: 'edges' must be {self.width + 1} finite numbers that do not decrease. "
-                f"Got {len(edges)}."
-            )
-
-
-@dataclass(frozen=True)
-class Group:
-    """A run of tokens that share weights: `tokens` are their indices, `features` the slice they own."""
-
-    name: str
-    modality: str
-    width: int
-    tokens: tuple[int, ...]
-    features: slice
-    binned: bool = False
-
-    @property
-    def discrete(self) -> bool:
-        """Whether its features are choices with probabilities: categories or bins."""
-        return self.modality == "categorical" or self.binned
 
 
 @dataclass(frozen=True)
@@ -190,7 +112,7 @@ class Schema:
         runs: list[list[int]] = []
         for i, t in enumerate(self.tokens):
             previous = self.tokens[runs[-1][-1]] if runs else None
-            if previous and _weights_of(previous) == _weights_of(t):
+            if previous and weights_of(previous) == weights_of(t):
                 runs[-1].append(i)
             else:
                 runs.append([i])
@@ -342,7 +264,7 @@ class Schema:
         """The schema written by `to_json`. Raises ValueError on malformed text."""
         try:
             raw = json.loads(text)
-            _check_types(raw)
+            check_types(raw)
             tokens = tuple(
                 Token(**{k: tuple(v) if isinstance(v, list) else v for k, v in t.items()}) for t in raw["tokens"]
             )
@@ -368,84 +290,3 @@ def _as_slice(index: np.ndarray) -> np.ndarray | slice:
     """`index`, as a slice where it is one: copying to a slice is several times as fast."""
     first = int(index[0])
     return slice(first, first + len(index)) if (np.diff(index) == 1).all() else index
-
-
-def _check_types(raw: dict) -> None:
-    """Raises TypeError for a value that JSON allows where a schema does not; sizes are checked by the classes."""
-    number, whole, text = (int, float), (int,), (str,)
-    for token in raw["tokens"]:
-        _check_type("name, modality, group", [token["name"], token["modality"], token["group"]], text)
-        _check_type("columns, width, position", [*token["columns"], token["width"], *token.get("position", ())], whole)
-        scalars = [token.get("center", 0.0), token.get("scale", 1.0)]
-        _check_type("center, scale, edges, mass", scalars + token.get("edges", []) + token.get("mass", []), number)
-        if len(token.get("position", (0, 0))) != 2:
-            raise TypeError(f"'position' must hold two numbers. Got {token['position']}.")
-    _check_type("columns, label", [*raw["columns"], raw["label"]], text)
-    _check_type("image, patch_size_px", [*(raw["image"] or (1, 1, 1)), raw["patch_size_px"]], whole)
-    if raw["image"] and (len(raw["image"]) != 3 or min(raw["image"]) < 1):
-        raise TypeError(f"'image' must be null or hold three positive numbers. Got {raw['image']}.")
-    _check_type("categories", [*raw["categories"], *(w for words in raw["categories"].values() for w in words)], text)
-    _check_type("kinds", [*raw["kinds"], *raw["kinds"].values()], text)
-    _check_type("origins", list(raw.get("origins", {}).values()), number)
-
-
-def _check_type(name: str, values: list, types: tuple[type, ...]) -> None:
-    for value in values:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, types)
-            or (isinstance(value, float) and not math.isfinite(value))
-        ):
-            raise TypeError(f"'{name}' must hold finite {' or '.join(t.__name__ for t in types)}. Got {value!r}.")
-
-
-def _weights_of(token: Token) -> tuple[str, str, int, bool]:
-    return token.group, token.modality, token.width, token.binned
-
-
-def encode_bins(values: np.ndarray, edges: np.ndarray, margin: float = 1e-3) -> np.ndarray:
-    """(N, K) float32 of (N,) values among (K + 1,) bin edges: 1 below the value's bin, its place inside, 0 above.
-
-    The place is kept `margin` away from 0 and 1, so that the sum of the row tells the bin; an atom sits at 0.5.
-    Values beyond the edges count as the nearest edge; NaN gives a row of NaN.
-    """
-    values = np.asarray(values, np.float64)
-    first, after = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
-    bins = np.where(after > first, first, first - 1).clip(0, len(edges) - 2)
-    low, high = edges[bins], edges[bins + 1]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        inside = np.where(high > low, (values - low) / (high - low), np.where(np.isnan(values), np.nan, 0.5))
-    place = bins + inside.clip(margin, 1 - margin)
-    return (place[:, None] - np.arange(len(edges) - 1)).clip(0, 1).astype(np.float32)
-
-
-def image_label_schema(
-    height_px: int, width_px: int, channels: int, patch_size_px: int, low: float, high: float, labels: list[str]
-) -> Schema:
-    """Schema of an image cut into square patches, followed by one label token when `labels` is non-empty.
-
-    Columns: pixels row-major (height, width, channel), then the label code.
-    Raises ValueError when the patch does not divide the image.
-    """
-    if patch_size_px < 1 or height_px % patch_size_px or width_px % patch_size_px:
-        raise ValueError(f"'patch_size_px' must divide the image, {height_px}×{width_px}. Got {patch_size_px}.")
-    pixel = np.arange(height_px * width_px * channels).reshape(height_px, width_px, channels)
-    tokens = []
-    for r in range(height_px // patch_size_px):
-        for c in range(width_px // patch_size_px):
-            p = patch_size_px
-            cols = tuple(int(i) for i in pixel[r * p : (r + 1) * p, c * p : (c + 1) * p].ravel())
-            center, scale = (low + high) / 2, (high - low) / 2
-            tokens.append(Token(f"patch_{r}_{c}", "patch", "image", cols, len(cols), (r, c), center, scale))
-    names = [f"pixel_{i}" for i in range(pixel.size)]
-    if labels:
-        tokens.append(Token("label", "categorical", "label", (pixel.size,), len(labels)))
-        names.append("label")
-    return Schema(
-        tuple(tokens),
-        tuple(names),
-        image=(height_px, width_px, channels),
-        patch_size_px=patch_size_px,
-        label="label" if labels else "",
-        categories={"label": labels} if labels else {},
-    )

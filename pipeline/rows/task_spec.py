@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.task_sampling import TaskSpec
-from pipeline.base.params import TasksParams
+from pipeline.base.data_groups import TasksParams
 from pipeline.rows.schema import Schema
 
 

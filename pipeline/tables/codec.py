@@ -25,8 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.base.params import TableParams
-from pipeline.rows.schema import Schema, Token, encode_bins
+from pipeline.base.data_groups import TableParams
+from pipeline.rows.bins import encode_bins
+from pipeline.rows.schema import Schema
+from pipeline.rows.tokens import Token
 
 KINDS = ("float", "integer", "boolean", "category", "date", "ignore")
 DAY = pd.Timedelta(days=1)

@@ -14,7 +14,7 @@ from pipeline.tables.codec import TableCodec
 UNKNOWN_CHARACTER = "_"  # in text files: a character that is not given
 
 
-_VISIBLE = {"\n": "⏎", "\t": "⇥"}  # a line of a text file cannot hold a line break
+SHOWN_CHARACTERS = {"\n": "⏎", "\t": "⇥"}  # a line of a text file cannot hold a line break
 
 
 def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
@@ -52,5 +52,5 @@ def texts(row: np.ndarray, schema: Schema) -> str:
     for token in schema.tokens:
         if token.group == TEXT_GROUP:
             word = words_of(schema, token.name, row[[token.columns[0]]])[0]
-            out.append(UNKNOWN_CHARACTER if word is None else _VISIBLE.get(word, word))
+            out.append(UNKNOWN_CHARACTER if word is None else SHOWN_CHARACTERS.get(word, word))
     return "".join(out)

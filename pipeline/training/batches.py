@@ -38,7 +38,7 @@ class Room:
     """Packed tokens that the passes over a batch must hold, CLS tokens included.
 
     whole: B rows as their tasks have them. first, second: the generator's pass that draws categories and the one that
-    draws the rest (see `pipeline.model.networks.Generator`). critic: real, generated and mismatched rows, as `Batch.padded`
+    draws the rest (see `pipeline.model.generator.Generator`). critic: real, generated and mismatched rows, as `Batch.padded`
     leaves them. longest_row: of one row.
     """
 

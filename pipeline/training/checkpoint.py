@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.base.files import replaced_folder, sha256, write_bytes, write_json
-from pipeline.model.model_files import tensors_from_file, tensors_to_bytes
+from pipeline.model.network_files import tensors_from_file, tensors_to_bytes
 from pipeline.training.flat import FlatParameters
 from pipeline.training.log import Sums
 from pipeline.training.step import TrainingStep

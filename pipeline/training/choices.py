@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.rows.schema import Group
+from pipeline.rows.tokens import Group
 
 NEVER = -1e9  # logit of a padded choice
 

@@ -23,13 +23,15 @@ from tqdm import tqdm
 
 from kernels.task_sampling import TARGET, write_bank
 from pipeline.base.params import Params
-from pipeline.model.networks import Generator
+from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
+from pipeline.training.build import build_step
 from pipeline.training.choices import kinds_of, targets_of
-from pipeline.training.step import TrainingStep, build_step, noise_seed
+from pipeline.training.schedule import noise_seed
+from pipeline.training.step import TrainingStep
 
 VALIDATION_STREAM = 2
 TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)

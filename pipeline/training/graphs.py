@@ -3,7 +3,7 @@
 A small model on a large GPU is bound by the host: an R1-regularised step is several thousand launches of a few
 microseconds' work each. A captured step replays them without the host. What varies from step to step is either
 copied into fixed places (batch, step sizes, weights of the schedule, the seed) or selects among a few graphs (with or
-without penalties, with or without mismatched sources). Packed tokens get a fixed room (`pipeline.model.networks.FixedShapes`)
+without penalties, with or without mismatched sources). Packed tokens get a fixed room (`pipeline.model.generator.FixedShapes`)
 that grows in coarse pieces when a batch needs more, which captures anew.
 
 The first steps of each kind run without a graph, as warm-up and as training at once: nothing is thrown away. A graph
@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 
 from kernels.discriminator_losses import FamilyStatistics
-from pipeline.model.networks import FixedShapes
+from pipeline.model.transformer import FixedShapes
 from pipeline.training.batches import Batch, Counts
-from pipeline.training.step import Losses, Plan, TrainingStep
+from pipeline.training.schedule import Plan
+from pipeline.training.step import Losses, TrainingStep
 
 WARM_UPS = 3  # steps of each kind without a graph: compilation, workspaces and Adam's state are made in them
 PIECES = 16  # room grows in sixteenths of the whole grid, the longest row in sixteenths of the tokens

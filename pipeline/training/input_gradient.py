@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kernels.masked_attention import Packing, self_attention_gradient, self_attention_with_residuals
-from pipeline.model.networks import Block, Discriminator
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.transformer import Block
 
 BlockCalls = tuple[Callable, Callable]  # `block_forward` and `block_gradient`, compiled or not
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from kernels.task_sampling import SOURCE, TARGET
 from pipeline.model.sums import cumulative
-from pipeline.rows.schema import Group
+from pipeline.rows.tokens import Group
 
 
 def mismatched_source(features: Tensor, donor: Tensor, role: Tensor, token_of_feature: Tensor) -> Tensor:

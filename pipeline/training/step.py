@@ -14,43 +14,25 @@ Shapes: B rows of this process, L tokens, F features.
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kernels.backend import check_backend
 from kernels.discriminator_losses import FamilyStatistics, discriminator_losses, generator_losses
 from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET
-from pipeline.base.params import Params, TrainParams
-from pipeline.model.networks import Discriminator, Generator
+from pipeline.base.model_groups import TrainParams
+from pipeline.model.discriminator import Discriminator
+from pipeline.model.generator import Generator
 from pipeline.model.noise import RowNoise, draw
-from pipeline.rows.schema import Schema
 from pipeline.training.batches import Batch, Counts
 from pipeline.training.choices import choice_terms, kinds_of
 from pipeline.training.flat import FlatParameters
-from pipeline.training.input_gradient import BlockCalls, block_forward, block_gradient, input_gradient
+from pipeline.training.input_gradient import BlockCalls, input_gradient
 from pipeline.training.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
-from pipeline.training.sharding import Replicated, Sharded, Sharing
+from pipeline.training.schedule import Plan, learning_rate_factor, mismatch_weight
+from pipeline.training.sharding import Replicated, Sharing
 
 Losses = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the schedules say of one step: numbers, or () tensors that hold them on the device.
-
-    generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
-    average. penalised, mismatched: R1 and R2, or mismatched sources, are due.
-    """
-
-    generator_lr: float | Tensor
-    lr: float | Tensor
-    mismatch: float | Tensor
-    fresh: float | Tensor
-    penalised: bool
-    mismatched: bool
 
 
 class NonFiniteError(RuntimeError):
@@ -339,65 +321,3 @@ class TrainingStep:
 
     def _autocast(self, device: torch.device, wanted: bool = True) -> torch.autocast:
         return torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast and wanted)
-
-
-def mismatch_weight(params: TrainParams, share: float) -> float:
-    """Weight of mismatched-source negatives after `share` of the training, linear from the first to the final one.
-
-    They make the discriminator look at x_S at all; kept up, they favour the most typical x_T and cost diversity.
-    """
-    left = max(0.0, 1.0 - share / params.mismatch_decay_end) if params.mismatch_decay_end > 0 else 0.0
-    return params.mismatch_final_weight + (params.mismatch_weight - params.mismatch_final_weight) * left
-
-
-def learning_rate_factor(params: TrainParams, step: int, share: float | None = None) -> float:
-    """Factor on the step sizes: linear warm-up, 1, then linear to zero once a share decay_start lies behind.
-
-    share: see `TrainingStep.__call__`.
-    """
-    warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
-    place = step if share is None else share * params.steps
-    start = params.decay_start * params.steps
-    left = (params.steps - place) / max(1.0, params.steps - start) if place > start else 1.0
-    return warm * left
-
-
-def build_step(
-    params: Params,
-    schema: Schema,
-    device: torch.device,
-    seed: int,
-    *,
-    sharing: Sharing | None = None,
-) -> TrainingStep:
-    """A fresh TrainingStep; equal seeds give equal weights in every process. sharing: of several processes."""
-    train = params.train
-    torch.manual_seed(seed)
-    generator = Generator(schema, params.network, train.attention_backend).to(device)
-    discriminator = Discriminator(
-        schema,
-        params.network,
-        patch_logit=train.patch_logit,
-        minibatch_group=train.minibatch_group,
-        attention_backend=train.attention_backend,
-    ).to(device)
-    autocast = train.autocast == "bfloat16" or (train.autocast == "auto" and device.type == "cuda")
-    average = None if isinstance(sharing, Sharded) else deepcopy(generator)
-    step = TrainingStep(generator, discriminator, average, train, autocast=autocast, sharing=sharing)
-    if train.compile:
-        compile_step(step, device)
-    return step
-
-
-def compile_step(step: TrainingStep, device: torch.device) -> None:
-    """Compiles the blocks of both networks, and of the penalty where the attention's operators serve it."""
-    as_one = {"fullgraph": True, "dynamic": True}  # one graph serves every block and every mask
-    for block in (*step.generator.body.blocks, *step.discriminator.body.blocks):
-        block.compile(**as_one)
-    if check_backend(step.params.attention_backend, device) == "triton":
-        step.block_calls = torch.compile(block_forward, **as_one), torch.compile(block_gradient, **as_one)
-
-
-def noise_seed(seed: int, step: int) -> int:
-    """63-bit seed of one step."""
-    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)

@@ -24,8 +24,9 @@ from pipeline.base.paths import Paths
 from pipeline.base.stage import stage_lock
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
+from pipeline.training.build import build_step
 from pipeline.training.checkpoint import Checkpoints
-from pipeline.training.step import TrainingStep, build_step
+from pipeline.training.step import TrainingStep
 from tests.faults.kills import Outcome, Victim, kill_all
 from tests.faults.stages import small_workspace
 from tests.workspace import Workspace, wait_until

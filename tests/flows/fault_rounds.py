@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from flows import registry
 from flows.workshop import workshop_folder
-from pipeline.model.model_files import read_network
+from pipeline.model.network_files import read_network
 from tests.flows.prefect_server import prefect_server
 from tests.flows.projects import run, state, with_model, write_params
 from tests.imports import ROOT

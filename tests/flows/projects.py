@@ -136,10 +136,10 @@ def write_params(root: Path, **train: float) -> None:
 
 def with_model(root: Path) -> Path:
     """The folder of a fresh project whose source of data, incoming/rows.txt, git does not know."""
-    from pipeline.base.params import NetworkParams
-    from pipeline.model.networks import Generator
+    from pipeline.base.model_groups import NetworkParams
+    from pipeline.model.generator import Generator
     from pipeline.model.sampler import Sampler
-    from pipeline.rows.schema import image_label_schema
+    from pipeline.rows.image_schema import image_label_schema
 
     start_project(root)
     (root / "stages").mkdir()

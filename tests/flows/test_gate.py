@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.gate import judge
-from pipeline.base.params import RetrainParams
+from pipeline.base.result_groups import RetrainParams
 
 VALUES = st.floats(-1e6, 1e6, allow_nan=False)
 

@@ -13,8 +13,8 @@ from prefect.logging import disable_run_logger
 from flows.dvc_tasks import StageFailed
 from flows.reproduce import stage_task
 from flows.show import data_uri, metric_rows, newest_sheet
-from pipeline.base.params import ReproduceParams
 from pipeline.base.paths import Paths
+from pipeline.base.result_groups import ReproduceParams
 from tests.flows.projects import commit, dvc
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC

@@ -19,19 +19,23 @@ import torch
 from PIL import Image
 
 from kernels.task_sampling import TaskBank, TaskSpec, write_bank
-from pipeline.base.params import NetworkParams, TableParams, TasksParams, load_params, merge_params
+from pipeline.base.data_groups import TableParams, TasksParams
+from pipeline.base.model_groups import NetworkParams
+from pipeline.base.params import load_params, merge_params
 from pipeline.datasets import npz
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.image_files import fit_pixels, open_image
 from pipeline.datasets.npz import read_array
 from pipeline.datasets.table import read_table
 from pipeline.exchange.reading import read_rows
-from pipeline.model.model_files import tensors_from_file, tensors_to_bytes
-from pipeline.model.networks import Generator
+from pipeline.model.generator import Generator
+from pipeline.model.network_files import tensors_from_file, tensors_to_bytes
 from pipeline.model.sampler import Sampler
+from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.row_file import chunks
-from pipeline.rows.schema import Schema, Token, image_label_schema
+from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
+from pipeline.rows.tokens import Token
 
 ALLOWED = (ValueError, OSError)
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])

@@ -14,8 +14,8 @@ import torch
 from kernels.discriminator_losses import discriminator_losses, generator_losses
 from kernels.masked_attention import make_packing, masked_attention, masked_self_attention
 from kernels.masked_attention.configurations import BLOCK_KERNELS, block_configuration, tile_configuration
-from pipeline.base.params import NetworkParams
-from pipeline.model.networks import Discriminator
+from pipeline.base.model_groups import NetworkParams
+from pipeline.model.discriminator import Discriminator
 from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
 from pipeline.training.losses import exact_penalty
 from tests.kernels.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors

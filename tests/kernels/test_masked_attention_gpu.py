@@ -86,7 +86,7 @@ def test_a_cuda_graph_replays_forward_backward_and_double_backward():
 
 
 def test_compiled_blocks_give_the_same_gradients():
-    from pipeline.model.networks import Block
+    from pipeline.model.transformer import Block
 
     torch.manual_seed(0)
     block = Block(64, 2, 2.0, "triton").cuda()
@@ -112,7 +112,7 @@ def test_a_training_step_agrees_with_the_reference():
 
 def test_a_compiled_step_agrees_with_an_eager_one():
     """R1 and R2 included, whose gradients compiled blocks take by explicit code."""
-    from pipeline.training.step import compile_step
+    from pipeline.training.build import compile_step
     from tests.training_case import random_batch, training_step
 
     found = []

@@ -1,11 +1,6 @@
-"""Masked attention on a GPU: launches of the Triton kernels and their derivatives.
+"""Masked attention on a GPU: launches of the Triton kernels. functions.py and operators.py make derivatives of them.
 
-Nothing here waits for the device and grids follow from host integers alone, so CUDA graphs capture it. The wiring
-that makes second order exact:
-
-    _Attention.backward → _AttentionBackward.apply(qkv, gradient, …); _AttentionBackward.backward is the last.
-
-torch.compile takes the same launches as operators (operators.py).
+Nothing here waits for the device and grids follow from host integers alone, so CUDA graphs capture it.
 Shapes: M packed tokens, H heads, D head dimension.
 """
 
@@ -15,34 +10,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 from kernels.masked_attention import triton_blocks, triton_tile
 from kernels.masked_attention.configurations import architecture_of, block_configuration, tile_configuration
-from kernels.masked_attention.packing import Packing
-from kernels.masked_attention.validation import THIRD_DERIVATIVE
 
 LARGEST_HEAD_DIM = 128
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def attention_triton(qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
-    """(M, H, D) attention of packed tokens. qkv: (M, 3, H, D); rank: (M,) integer or None.
-
-    Raises: TypeError, ValueError for what the kernels do not take.
-    """
-    check_kernel_input(qkv)
-    if rank is not None:
-        rank = rank.to(torch.int16).contiguous()
-    if scale < 0:  # the kernels take the maximum of a row before they scale it
-        qkv, scale = torch.cat([-qkv[:, :1], qkv[:, 1:]], 1), -scale
-    qkv = qkv.contiguous()
-    if torch.compiler.is_compiling():  # a Function would break the graph; operators cost more on the host
-        from kernels.masked_attention import operators
-
-        out, _ = operators.forward(qkv, packing.cu_seqlens, rank, packing.max_length, packing.padded, scale)
-        return out
-    return _Attention.apply(qkv, packing, rank, scale)
 
 
 def check_kernel_input(qkv: Tensor) -> None:
@@ -177,36 +150,3 @@ def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[tuple[int, int, int], dic
 
 def _sizes(to) -> dict:
     return {"BLOCK_M": to.block_m, "BLOCK_N": to.block_n} | to.options
-
-
-class _Attention(Function):
-    @staticmethod
-    def forward(ctx, qkv: Tensor, packing: Packing, rank: Tensor | None, scale: float) -> Tensor:
-        ctx.fixed = (packing.cu_seqlens, rank, packing.max_length, packing.padded, scale)
-        out, lse = attention_forward(qkv, *ctx.fixed)
-        ctx.save_for_backward(qkv, out, lse)
-        return out
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor):
-        qkv, out, lse = ctx.saved_tensors
-        # contiguous() out here, where it is part of the graph: inside forward it would cut the second order off
-        d_qkv = _AttentionBackward.apply(qkv, gradient.contiguous(), out.detach(), lse, ctx.fixed)
-        return d_qkv, None, None, None
-
-
-class _AttentionBackward(Function):
-    """∂qkv as a function of qkv and G alone; out and lse are values already computed from qkv."""
-
-    @staticmethod
-    def forward(ctx, qkv: Tensor, gradient: Tensor, out: Tensor, lse: Tensor, fixed: tuple) -> Tensor:
-        ctx.fixed = fixed
-        ctx.save_for_backward(qkv, gradient, out, lse)
-        return attention_backward(qkv, gradient, out, lse, *fixed)
-
-    @staticmethod
-    def backward(ctx, cotangent: Tensor):
-        if torch.is_grad_enabled():
-            raise RuntimeError(THIRD_DERIVATIVE)
-        d_qkv, d_gradient = attention_double_backward(*ctx.saved_tensors, cotangent.contiguous(), *ctx.fixed)
-        return d_qkv, d_gradient, None, None, None

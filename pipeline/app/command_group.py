@@ -1,0 +1,117 @@
+"""The group of commands: its options, and errors of one line.
+
+An error is one line on stderr without a traceback (BIGLEARN_TRACEBACK=1 shows it). Exit codes: 0, 1 bad data or a
+failure, 2 bad usage or parameters, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import typer.core
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+
+
+_UsageError = typer.BadParameter.__bases__[0]
+
+
+class _OneLineErrors(typer.core.TyperGroup):
+    """A group of commands that ends every error in one line on stderr and an exit code."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        code = self._run(*args, **extra)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def _run(self, *args: Any, **extra: Any) -> int:
+        try:
+            code = super().main(*args, standalone_mode=False, **extra) or 0
+        except _UsageError as error:
+            where = f" {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else ""
+            return _say(f"biglearn{where}: {error.format_message()} (see biglearn{where} --help)", BAD_USAGE)
+        except (ValueError, OSError, RuntimeError, MemoryError, KeyError) as error:
+            if os.environ.get("BIGLEARN_TRACEBACK"):
+                raise
+            from pipeline.base.fields import ParamsError
+            from pipeline.base.stopping import Stopped
+
+            if isinstance(error, Stopped):
+                return _say(f"biglearn: {error}", error.exit_code)
+            text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+            return _say(
+                f"biglearn: {text or type(error).__name__}", BAD_USAGE if isinstance(error, ParamsError) else FAILED
+            )
+        return (
+            _say("biglearn: interrupted; what was saved is intact", INTERRUPTED) if code == INTERRUPTED else int(code)
+        )
+
+
+def _say(message: str, code: int) -> int:
+    print(message, file=sys.stderr, flush=True)
+    return code
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    help="One generative model that samples any part of the data from any other part.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="A MODEL is a folder that `fit` wrote, or a folder with model.safetensors. Every command has --help with examples.",
+)
+
+
+Model = Annotated[Path, typer.Argument(help="Folder that `fit` wrote, or the folder of a saved generator.")]
+
+
+Data = Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")]
+
+
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help=".png, .csv, .tsv, .parquet, .npy, .npz, .txt; without a suffix, a folder of PNG and a CSV.",
+    ),
+]
+
+
+Seed = Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of every random draw.")]
+
+
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the output if it is there.")]
+
+
+Draws = Annotated[int, typer.Option(min=1, max=10_000, help="Independent draws of each row.")]
+
+
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A parameter, e.g. --set train.steps=2000. Repeatable.")
+]
+
+
+Root = Annotated[Path | None, typer.Option("--project", help="A project folder; default: the current folder.")]
+
+
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+
+
+def examples(text: str) -> str:
+    """An epilog whose lines stay lines (\\b is how help texts say so)."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in text.strip().splitlines())
+
+
+# -- what the commands share ---------------------------------------------------------------------------------------
+def check_new(output: Path, force: bool) -> None:
+    if output.exists() and not force:
+        raise ValueError(f"{output} is already there; --force overwrites it.")
+    if output.exists() and output.is_dir() and output.suffix:
+        raise ValueError(f"{output} must be a file. Got a folder.")

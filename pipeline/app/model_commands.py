@@ -1,0 +1,189 @@
+"""Commands that make a model and draw with it: fit, sample, complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from pipeline.app.command_group import (
+    Data,
+    Device,
+    Draws,
+    Force,
+    Model,
+    Output,
+    Seed,
+    Settings,
+    app,
+    check_new,
+    examples,
+)
+from pipeline.app.tables import fit_table, fitted, load_imputer, stacked
+
+if TYPE_CHECKING:
+    from pipeline.model.sampler import Sampler
+
+
+@app.command(
+    epilog=examples(
+        "biglearn fit photos/ -o model --set prepare.image_size_px=32\n"
+        "biglearn fit adult.csv -o model --seed 1\n"
+        "biglearn fit digits.npz -o model --set train.steps=4000 --set train.processes=2"
+    )
+)
+def fit(
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new model.")],
+    settings: Settings = None,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Train a model on your own data, end to end. An interrupted fit goes on where it stopped."""
+    from pipeline.app.project import run_stages, source_name, start_project
+
+    source = source_name(data)
+    if source == "table":
+        fit_table(data, output, settings or [], seed, force)
+        return
+    params = start_project(output, source, data, settings or [], seed, force=force)
+    print(f"fit: model in {run_stages(params, output)}")
+
+
+@app.command(
+    epilog=examples(
+        "biglearn sample model 64 -o samples.png\n"
+        "biglearn sample model 10 --with label=7 -o sevens/\n"
+        "biglearn sample table-model 1000 -o synthetic.csv --seed 3"
+    )
+)
+def sample(
+    model: Model,
+    count: Annotated[int, typer.Argument(min=1, help="Number of rows.")],
+    output: Output,
+    known: Annotated[
+        list[str] | None, typer.Option("--with", help="A known cell, e.g. --with label=7. Repeatable.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    force: Force = False,
+) -> None:
+    """Draw new rows: joint samples, or samples given some cells."""
+    import numpy as np
+
+    check_new(output, force)
+    from pipeline.exchange.writing import check_output, write_rows
+    from pipeline.tables.parts import assign
+
+    sampler = _sampler(model, device)
+    check_output(output, sampler.schema)
+    rows = assign(sampler.schema, np.full((count, len(sampler.schema.columns)), np.nan, np.float32), known or [])
+    write_rows(output, _drawn(sampler, rows, ~np.isnan(rows), None, 1, seed), sampler.schema)
+    print(f"sample: {count} rows in {output}")
+
+
+@app.command(
+    epilog=examples(
+        "biglearn complete model photo.png --given upper --draws 8 -o draws.png\n"
+        "biglearn complete model erased.png -o filled.png          # transparent pixels are unknown\n"
+        "biglearn complete model photos/ --given image --ask label -o labels.csv\n"
+        "biglearn complete model photo.png --given none --with label=3 -o threes.npy --draws 16\n"
+        "biglearn complete table-model people.csv --erase income --draws 5 -o incomes.csv"
+    )
+)
+def complete(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="Image, folder of images, .npy, .npz, .csv, .parquet or .txt.")],
+    output: Output,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Known part: upper, lower, left, right, image, label, none, a token or column. Repeatable; default: all that is known."
+        ),
+    ] = None,
+    erase: Annotated[list[str] | None, typer.Option(help="Part taken away from what is given. Repeatable.")] = None,
+    ask: Annotated[list[str] | None, typer.Option(help="Draw this part alone, the rest stays out. Repeatable.")] = None,
+    known: Annotated[
+        list[str] | None, typer.Option("--with", help="A cell set before drawing, e.g. --with label=3.")
+    ] = None,
+    draws: Draws = 1,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    force: Force = False,
+) -> None:
+    """Draw any part of rows from any other part."""
+    import numpy as np
+
+    from pipeline.exchange.reading import read_rows
+    from pipeline.exchange.writing import check_output, write_rows
+    from pipeline.tables.parts import assign, named_columns
+
+    check_new(output, force)
+    sampler = _sampler(model, device)
+    schema = sampler.schema
+    check_output(output, schema)
+    rows = read_rows(data, schema)
+    chosen = named_columns(schema, given) if given is not None else np.ones(len(schema.columns), bool)
+    if erase:
+        chosen &= ~named_columns(schema, erase)
+    rows = assign(schema, np.where(chosen, rows, np.nan), known or [])
+    observed = ~np.isnan(rows)
+    targets = np.broadcast_to(named_columns(schema, ask), rows.shape) & ~observed if ask else None
+    drawn = _drawn(sampler, rows, observed, targets, draws, seed)
+    write_rows(output, drawn, schema, given=rows if rows.shape[0] > 1 or draws > 1 else None)
+    print(f"complete: {draws} draws of {len(rows)} rows in {output}, {observed.mean():.0%} of the cells given")
+
+
+def _sampler(model: Path, device: str) -> Sampler:
+    from pipeline.app.project import model_folder
+    from pipeline.model.sampler import Sampler
+
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ValueError("--device must be cpu where there is no CUDA device. Got cuda.")
+    elif device != "cpu":
+        raise ValueError(f"--device must be cpu or cuda. Got {device!r}.")
+    return Sampler.load(model_folder(model), device)
+
+
+def _drawn(sampler: Sampler, rows: Any, observed: Any, targets: Any, draws: int, seed: int) -> Any:
+    """(K, N, C) draws, with a bar."""
+    from tqdm import tqdm
+
+    with tqdm(total=draws * len(rows), desc="draw", unit="row", unit_scale=True, dynamic_ncols=True) as bar:
+        return sampler.complete(rows, observed, draws, seed, targets, progress=bar.update)
+
+
+@app.command(
+    epilog=examples(
+        "biglearn impute survey.csv -o filled.csv                          # fits, then fills\n"
+        "biglearn impute survey.csv -o draws.parquet --draws 10\n"
+        "biglearn impute new.csv -o filled.csv --model survey-model        # new rows, no refitting"
+    )
+)
+def impute(
+    data: Annotated[Path, typer.Argument(help="Table with missing cells: .csv, .tsv, .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help=".csv, .tsv or .parquet.")],
+    model: Annotated[
+        Path | None, typer.Option(help="Model that `fit` wrote; default: fit on the table itself.")
+    ] = None,
+    draws: Annotated[int, typer.Option(min=0, max=10_000, help="Independent draws; 0: one best table.")] = 0,
+    seed: Seed = 0,
+    force: Force = False,
+) -> None:
+    """Fill the missing cells of a table. By the best values, or by independent draws of what they may be."""
+    from pipeline.exchange.reading import read_frame
+    from pipeline.exchange.writing import TABLE_SUFFIXES, write_frame
+
+    check_new(output, force)
+    if output.suffix.lower() not in TABLE_SUFFIXES:
+        raise ValueError(f"A filled table must end in {', '.join(TABLE_SUFFIXES)}. Got {output}.")
+    frame = read_frame(data)
+    imputer = load_imputer(model) if model is not None else fitted(frame, seed, [])
+    filled = imputer.transform(frame) if draws == 0 else stacked(imputer.sample(frame, draws=draws))
+    write_frame(output, filled)
+    print(f"impute: {int(frame.isna().to_numpy().sum())} missing cells of {len(frame)} rows filled in {output}")

@@ -1,0 +1,52 @@
+"""What changes in the course of a training: step sizes, weights, seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from pipeline.base.model_groups import TrainParams
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the schedules say of one step: numbers, or () tensors that hold them on the device.
+
+    generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
+    average. penalised, mismatched: R1 and R2, or mismatched sources, are due.
+    """
+
+    generator_lr: float | Tensor
+    lr: float | Tensor
+    mismatch: float | Tensor
+    fresh: float | Tensor
+    penalised: bool
+    mismatched: bool
+
+
+def mismatch_weight(params: TrainParams, share: float) -> float:
+    """Weight of mismatched-source negatives after `share` of the training, linear from the first to the final one.
+
+    They make the discriminator look at x_S at all; kept up, they favour the most typical x_T and cost diversity.
+    """
+    left = max(0.0, 1.0 - share / params.mismatch_decay_end) if params.mismatch_decay_end > 0 else 0.0
+    return params.mismatch_final_weight + (params.mismatch_weight - params.mismatch_final_weight) * left
+
+
+def learning_rate_factor(params: TrainParams, step: int, share: float | None = None) -> float:
+    """Factor on the step sizes: linear warm-up, 1, then linear to zero once a share decay_start lies behind.
+
+    share: see `TrainingStep.__call__`.
+    """
+    warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
+    place = step if share is None else share * params.steps
+    start = params.decay_start * params.steps
+    left = (params.steps - place) / max(1.0, params.steps - start) if place > start else 1.0
+    return warm * left
+
+
+def noise_seed(seed: int, step: int) -> int:
+    """63-bit seed of one step."""
+    return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)
