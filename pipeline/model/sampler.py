@@ -124,10 +124,29 @@ class Sampler:
         out, open_rows = rows.copy(), np.flatnonzero(~observed.all(1))
         for start in range(0, len(open_rows), self.batch_size):
             part = open_rows[start : start + self.batch_size]
-            known = observed[part]
-            features = torch.from_numpy(self.schema.encode(np.where(known, rows[part], np.nan)))
-            out[part] = self._means(features, torch.from_numpy(self._roles(known, ~known)))
+            out[part] = self._means(self.probabilities(rows[part], observed[part]))
         return np.where(observed, rows, out)
+
+    @torch.inference_mode()
+    def probabilities(self, rows: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
+        """(N, F) float64 p(choice of a token | observed cells), at every token not observed, 0 elsewhere; F features.
+
+        For a generator of order one_by_one, whose tokens are all choices: exact, one pass, no draw. rows, observed: as
+        in `complete`. Raises as `complete` does, and ValueError for any other order.
+        """
+        if self.generator.order != "one_by_one":
+            raise ValueError(f"'network.order' must be one_by_one for probabilities. Got {self.generator.order}.")
+        rows = self.schema.check_rows(rows).astype(np.float32)
+        observed = ~np.isnan(rows) if observed is None else _checked_mask(observed, rows, "observed")
+        role = self._roles(observed, ~observed)
+        features = self.schema.encode(np.where(observed, rows, np.nan))
+        device = self.generator.token_of_feature.device
+        out = np.empty((len(rows), self.schema.n_features))
+        for start in range(0, len(rows), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            given = torch.from_numpy(features[part]).to(device), torch.from_numpy(role[part]).to(device)
+            out[part] = self.generator.probabilities(self.generator.logits(*given)).double().cpu().numpy()
+        return np.where((role == TARGET)[:, self.schema.token_of_feature], out, 0.0)
 
     # -- inside --------------------------------------------------------------------------------------
     def _roles(self, observed: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -180,13 +199,9 @@ class Sampler:
             asked, role = torch.where(now, SOURCE, asked), torch.where(now, SOURCE, role)
         return features, role
 
-    @torch.inference_mode()
-    def _means(self, features: Tensor, role: Tensor) -> np.ndarray:
-        """(n, C) mean of each binned number and most probable category; meaningful at targets."""
-        device = self.generator.token_of_feature.device
-        logits = self.generator.logits(features.to(device), role.to(device))
-        probability = self.generator.probabilities(logits).double().cpu().numpy()
-        out = np.zeros((len(features), len(self.schema.columns)), np.float32)
+    def _means(self, probability: np.ndarray) -> np.ndarray:
+        """(n, C) mean of each binned number and most probable category, of (n, F) probabilities."""
+        out = np.zeros((len(probability), len(self.schema.columns)), np.float32)
         for i, token in enumerate(self.schema.tokens):
             own = probability[:, self.schema.offsets[i] : self.schema.offsets[i + 1]]
             if token.binned:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 
-def _check_types(raw: dict) -> None:
+def check_types(raw: dict) -> None:
     """Raises TypeError for a value that JSON allows where a schema does not; sizes are checked by the classes."""
     number, whole, text = (int, float), (int,), (str,)
     for token in raw["tokens"]:

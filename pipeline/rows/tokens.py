@@ -90,5 +90,5 @@ class Group:
         return self.modality == "categorical" or self.binned
 
 
-def _weights_of(token: Token) -> tuple[str, str, int, bool]:
+def weights_of(token: Token) -> tuple[str, str, int, bool]:
     return token.group, token.modality, token.width, token.binned

@@ -9,7 +9,7 @@ import torch
 from kernels.backend import check_backend
 from pipeline.base.params import Params
 from pipeline.model.discriminator import Discriminator
-from pipeline.model.networks import Generator
+from pipeline.model.generator import Generator
 from pipeline.rows.schema import Schema
 from pipeline.training.input_gradient import block_forward, block_gradient
 from pipeline.training.sharding import Sharded, Sharing
