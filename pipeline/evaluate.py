@@ -27,11 +27,10 @@ from pipeline.base.files import replaced_folder, write_bytes, write_json, write_
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
-from pipeline.evaluation import pictures
+from pipeline.evaluation import attribute_scores, pictures
 from pipeline.evaluation.classifier import train_classifier
 from pipeline.evaluation.comparison import (
     Table,
-    attribute_scores,
     baselines,
     confusion,
     csv_text,
