@@ -1,16 +1,27 @@
-"""One generative model that samples any part of the data from any other part. The public names load on first use."""
+"""The code of BigLearn, in rooms, with the seven stages at the root. The public names load on first use.
+
+People's door is the module `biglearn`, which hands the same names on.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
 from pipeline.base import parent as _parent  # noqa: F401  it notes at once who started this process
+from pipeline.base.neighbours import own_package as _own_package
+
+_own_package("kernels", Path(__file__).resolve().parent.parent)
 
 _HOME = {
     "BigLearnEM": "pipeline.simulation.biglearn_em",
     "BigLearnImputer": "pipeline.estimators.imputer",
+    "ParamsError": "pipeline.base.fields",
     "Sampler": "pipeline.model.sampler",
+    "Schema": "pipeline.rows.schema",
+    "TableError": "pipeline.tables.codec",
     "load_params": "pipeline.base.params",
+    "masked_attention": "kernels.masked_attention",
 }
 
 __all__ = sorted(_HOME)
@@ -19,7 +30,7 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str) -> object:
     """The public name, imported now: `import pipeline` alone loads neither torch nor scikit-learn."""
     if name not in _HOME:
-        raise AttributeError(f"module 'pipeline' has no attribute {name!r}; it has {', '.join(__all__)}.")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
     return getattr(import_module(_HOME[name]), name)
 
 

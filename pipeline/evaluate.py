@@ -52,7 +52,7 @@ from pipeline.rows.schema import Schema
 from pipeline.tables.readable import readable
 
 TABLE_VALUES = 1 << 26  # cells of a table's held-out rows, at most, that distances of columns see: they are sorted
-SHOWN_ROWS = 100_000  # held-out rows of a table in the histograms, at most
+HISTOGRAM_ROWS = 100_000  # held-out rows of a table in the histograms, at most
 SHOWN_ROWS = 6  # of a table or a text, in rows.csv
 SIDE = "which rows"  # its first column
 LEAST_WHOLE_IMAGES = 32  # of each split: below, neither a classifier nor a distance between distributions means much
@@ -268,7 +268,7 @@ def _write_attributes(
 def _write_pictures(folder: Path, data: Data, samples: np.ndarray, params: Params) -> None:
     schema, seed = data.schema, params.seed + 200
     if schema.image is None:
-        shown = _some(data.test, SHOWN_ROWS, seed)
+        shown = _some(data.test, HISTOGRAM_ROWS, seed)
         pictures.save_marginals(folder / "marginals.png", samples, shown, schema)
         return
     pictures.save_sheets(folder, data.sampler, samples, data.rows, seed)

@@ -15,6 +15,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pipeline.base.neighbours import PACKAGES, REMEDY, found_instead
 from pipeline.base.paths import Paths, default_root
 
 REQUIRED = (
@@ -53,7 +54,7 @@ def examine(root: Path | None = None, *, network: bool = False) -> list[Finding]
     where = Paths(root or default_root())
     findings = [_python(), *map(_package, REQUIRED), *(_optional(n, fix) for n, fix in OPTIONAL.items())]
     findings += [_device(), _triton(), _params(where), _writable(where), _disk(where), _memory(), _mirror()]
-    findings += [_dvc(where), _prefect()]
+    findings += [_dvc(where), _prefect(), _names()]
     return findings + (_mirrors(where) if network else [])
 
 
@@ -88,6 +89,14 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _names() -> Finding:
+    """Whether our packages are found under their names, or others that bear them."""
+    home = Path(__file__).resolve().parents[2]
+    others = {name: place for name in PACKAGES if (place := found_instead(name, home))}
+    said = ", ".join(f"'{name}' is {place}" for name, place in others.items())
+    return Finding("package names", "warn" if others else "ok", said or ", ".join(PACKAGES), REMEDY if others else "")
 
 
 def _package(name: str) -> Finding:
