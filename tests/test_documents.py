@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-import pipeline
+import biglearn
 from pipeline.app.cli import app
 from pipeline.base.params import Params
 
@@ -90,7 +90,7 @@ def exists(dotted: str) -> bool:
     file = module_file(parent) if parent else None
     if file is None:
         return bool(parent) and "." in parent and exists(parent)  # a member of a class
-    public = pipeline.__all__ if parent == "pipeline" else ()
+    public = biglearn.__all__ if parent == "pipeline" else ()
     return name in names_in(file) or name in public
 
 
@@ -158,11 +158,11 @@ def test_parameters_that_are_mentioned_exist(page):
 
 @every_page
 def test_python_blocks_import_what_there_is(page):
-    """Every block is Python; what it imports from this project exists. `biglearn` hands on the names of `pipeline`."""
+    """Every block is Python; what it imports from this project exists."""
     for block in blocks(page, "python"):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module == "biglearn":
-                assert {a.name for a in node.names} <= set(pipeline.__all__), f"{page.name}: {ast.unparse(node)}"
+                assert {a.name for a in node.names} <= set(biglearn.__all__), f"{page.name}: {ast.unparse(node)}"
             elif isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in FOLDERS:
                 missing = [a.name for a in node.names if not exists(f"{node.module}.{a.name}")]
                 assert not missing, f"{page.name}: {node.module} has no {missing}"
