@@ -140,6 +140,9 @@ def _params(where: Paths) -> Finding:
     from pipeline.base.fields import ParamsError
     from pipeline.base.params import load_params
 
+    if not where.params.exists():
+        said = f"none in {where.root}: fit, sample, complete and impute need no project, dvc repro does"
+        return Finding("params.yaml", "ok", said)
     try:
         params = load_params(where.params)
     except ParamsError as error:
@@ -187,6 +190,8 @@ def _mirror() -> Finding:
 def _dvc(where: Paths) -> Finding:
     if _version("dvc") is None:
         return Finding("dvc project", "warn", "dvc is not installed", OPTIONAL["dvc"])
+    if not where.params.exists():
+        return Finding("dvc project", "ok", "no project here, so none is needed")
     if not (where.root / ".dvc").is_dir():
         return Finding(
             "dvc project", "warn", f"no .dvc in {where.root}", "git init && dvc init (stages run without it)"

@@ -1,7 +1,7 @@
 """Every path below the data folder, named once. All are relative to the repository root.
 
 `BIGLEARN_ROOT` moves the root (tests and experiments use it); the default is the current folder
-when it holds a params.yaml, else the repository this file lies in.
+when it holds a params.yaml, else the repository this file lies in, where it lies in one.
 """
 
 from __future__ import annotations
@@ -85,15 +85,16 @@ class Paths:
 
 
 def default_root() -> Path:
-    """The project root: $BIGLEARN_ROOT, else the current folder if it has a params.yaml, else the
-    repository that holds this package."""
+    """The project root: $BIGLEARN_ROOT, else the current folder if it has a params.yaml, else the repository that holds
+    this package, else (the package is installed on its own) the current folder."""
     chosen = os.environ.get("BIGLEARN_ROOT")
     if chosen:
         return Path(chosen).resolve()
     here = Path.cwd()
     if (here / "params.yaml").is_file():
         return here
-    return Path(__file__).resolve().parents[2]
+    repository = Path(__file__).resolve().parents[2]
+    return repository if (repository / "params.yaml").is_file() else here
 
 
 def paths() -> Paths:

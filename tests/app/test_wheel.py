@@ -70,4 +70,4 @@ def test_the_wheel_works_without_a_checkout(installed, tmp_path):
         [installed / "python", "-c", "import biglearn; print(biglearn.__file__)"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    assert str(installed.parent) in where
+    assert str(installed.parent) in where and not (tmp_path / "data").exists()
