@@ -41,10 +41,10 @@ format: environment
 	$(RUN)/ruff check --fix . && $(RUN)/ruff format .
 
 deps: environment
-	$(RUN)/python -m tests.stage_dependencies
+	$(RUN)/python -m tests.helpers.stage_dependencies
 
 golden: environment
-	$(RUN)/python -m tests.golden
+	$(RUN)/python -m tests.helpers.golden
 
 bench: environment
 	for script in task_sampling attention losses training_step gmm25; do $(RUN)/python -m benchmarks.$$script; done

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from pipeline.base.params import Params, load_params
-from tests.imports import ROOT, circles, direct_imports, external_imports, module_files, reachable, room
-from tests.stage_dependencies import code_dependencies, is_code
+from tests.helpers.imports import ROOT, circles, direct_imports, external_imports, module_files, reachable, room
+from tests.helpers.stage_dependencies import code_dependencies, is_code
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf8"))["stages"]
 CODE_FOLDERS = ("pipeline", "kernels", "flows", "benchmarks", "tests")

@@ -29,7 +29,7 @@ from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.step import TrainingStep
 from tests.faults.kills import Outcome, Victim, kill_all
 from tests.faults.stages import small_workspace
-from tests.workspace import Workspace, wait_until
+from tests.helpers.workspace import Workspace, wait_until
 
 
 # -- kills -------------------------------------------------------------------------------------------------------

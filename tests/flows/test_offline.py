@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 GUARD = """import os, socket
 _connect, _look_up = socket.socket.connect, socket.getaddrinfo

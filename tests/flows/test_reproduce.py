@@ -15,7 +15,7 @@ from flows.reproduce import stage_task
 from flows.show import data_uri, metric_rows, newest_sheet
 from pipeline.base.paths import Paths
 from pipeline.base.result_groups import ReproduceParams
-from tests.flows.projects import commit, dvc
+from tests.helpers.projects import commit, dvc
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 LIMITS = ReproduceParams(busy_wait_s=0.0, stage_timeout_s=60.0)

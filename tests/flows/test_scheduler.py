@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.flows.fault_rounds import Project
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 LOOK = """
 import json, sys

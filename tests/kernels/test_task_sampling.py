@@ -321,8 +321,8 @@ def test_seeds_and_streams_differ():
 HASH = """
 import hashlib, sys
 import numpy as np
-sys.path[:0] = [{tests!r}, {root!r}]
-from test_task_sampling import make_spec
+sys.path.insert(0, {root!r})
+from tests.kernels.test_task_sampling import make_spec
 from kernels.task_sampling import sample_pairs, apply_missing
 np.seterr(over="ignore")
 for spec, rows in ((make_spec(4, 4, causal_prefix_share=0.5), 100), (make_spec(9, 8, first=True), {long})):
@@ -336,7 +336,7 @@ for spec, rows in ((make_spec(4, 4, causal_prefix_share=0.5), 100), (make_spec(9
 
 
 def _hashes(long: int, **environment: str) -> list[str]:
-    script = HASH.format(tests=str(Path(__file__).parent), root=str(ROOT), long=long)
+    script = HASH.format(root=str(ROOT), long=long)
     result = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
