@@ -21,18 +21,13 @@ from pipeline.app.demo import MAX_DRAWS, Desk, create_app
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.model.sampler import Sampler
 from pipeline.rows.image_schema import image_label_schema
-from tests.app.test_cli import DIGITS, save_model
 from tests.helpers.browser import INSTALLED, browser
 from tests.helpers.imports import ROOT
+from tests.helpers.models import DIGITS, save_model
 
 with warnings.catch_warnings():  # Starlette announces that its test client will move to another httpx
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    return save_model(tmp_path_factory.mktemp("model") / "generator", DIGITS)
 
 
 @pytest.fixture(scope="module")
