@@ -14,8 +14,6 @@ from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.schema import Schema
 
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
-
-
 DIGITS = image_label_schema(8, 8, 1, 2, 0.0, 16.0, [str(d) for d in range(10)])
 
 

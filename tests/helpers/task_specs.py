@@ -11,8 +11,6 @@ from kernels.task_sampling import (
 )
 
 EVERY = dict.fromkeys(FAMILIES, 1.0)
-
-
 SHARES = {
     "source_beta": (1.0, 1.0),
     "target_beta": (3.0, 0.5),
