@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from pipeline import BigLearnImputer
 from pipeline.tables.codec import TableError
-from tests.tables.test_codec import mixed_frame
+from tests.helpers.frames import mixed_frame
 
 QUICK = {"steps": 60, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
 

@@ -127,3 +127,23 @@ def wait_until(happened: Callable[[], bool], process: subprocess.Popen, timeout_
             return False
         time.sleep(0.003)
     raise TimeoutError(f"nothing happened within {timeout_s} s")
+
+
+def curve_lines(work: Workspace) -> int:
+    """Log lines that the running stage has written."""
+    path = work.where.plots / "train" / "plots" / "metrics" / "generator_loss.tsv"
+    return path.read_text(encoding="utf8").count("\n") - 1 if path.is_file() else 0
+
+
+def checkpoint_steps(work: Workspace) -> list[int]:
+    return sorted(int(p.name[5:]) for p in work.where.checkpoints.glob("*/step-????????"))
+
+
+def check_curves(work: Workspace) -> None:
+    """Every curve has one line for each log interval, in order."""
+    wanted = list(range(4, work.params.train.steps + 1, 4))
+    for path in (work.where.plots / "train" / "plots" / "metrics").glob("*.tsv"):
+        steps = [int(line.split("\t")[0]) for line in path.read_text(encoding="utf8").splitlines()[1:]]
+        assert steps == sorted(set(steps)) and set(steps) <= set(wanted), path.name
+        if path.stem in ("generator_loss", "discriminator_loss", "cross_entropy"):
+            assert steps == wanted, path.name

@@ -9,8 +9,8 @@ import torch
 
 from pipeline import fetch, train
 from pipeline.estimators.imputer import RECIPE
+from tests.helpers.frames import mixed_frame
 from tests.helpers.workspace import SMALL, Workspace
-from tests.tables.test_codec import mixed_frame
 
 pytestmark = pytest.mark.gpu
 STEPS = 20

@@ -9,8 +9,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
-from tests.helpers.workspace import Workspace, wait_until
-from tests.training.test_resume import check_curves, checkpoint_steps, curve_lines
+from tests.helpers.workspace import Workspace, check_curves, checkpoint_steps, curve_lines, wait_until
 
 # Sums are taken in another order: weights within ±2 move by rounding, 1e-7, at each step.
 WEIGHT_TOLERANCE = 2e-5

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from kernels.task_sampling import TaskBank, write_bank
-from pipeline.base.data_groups import TasksParams
-from pipeline.base.model_groups import NetworkParams, TrainParams
+from pipeline.base.model_groups import TrainParams
 from pipeline.base.params import merge_params
-from pipeline.rows.image_schema import image_label_schema
-from pipeline.rows.task_spec import spec_from_schema
-from pipeline.training.batches import BatchReader, Counts
+from pipeline.training.batches import Counts
 from pipeline.training.build import build_step
 from pipeline.training.graphs import FixedStep
 from pipeline.training.step import TrainingStep
+from tests.helpers.graph_case import MIXTURE, NETWORK, SCHEMA, make_reader
 
-SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abcd"))
-NETWORK = NetworkParams(width=16, depth=2, heads=2, noise_width=4)
 WAITING = {
     torch.ops.aten._local_scalar_dense.default,
     torch.ops.aten.nonzero.default,
@@ -41,22 +35,11 @@ class NeverWaits(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-def make_reader(tmp_path, weights: dict[str, float], pairs: bool = False) -> BatchReader:
-    bank = tmp_path / "bank"
-    write_bank(bank, spec_from_schema(TasksParams(weights=weights, target_beta=[1.0, 1.0]), SCHEMA), 512, 3, 0)
-    rng = np.random.default_rng(0)
-    rows = np.concatenate([rng.integers(0, 17, (64, 64)), rng.integers(0, 4, (64, 1))], 1).astype(np.float32)
-    return BatchReader(rows, SCHEMA, TaskBank.open(bank), 16, seed=1, minibatch_group=4, pairs=pairs)
-
-
 def make_step(**changes) -> TrainingStep:
     network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "convolution_channels") if k in changes})
     train = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, **changes})
     params = replace(merge_params({}), network=network, train=train)
     return build_step(params, SCHEMA, torch.device("cpu"), 0)
-
-
-MIXTURE = {"joint": 1.0, "modality": 1.0, "beta_random": 1.0}
 
 
 @pytest.mark.parametrize(

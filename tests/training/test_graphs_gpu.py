@@ -12,7 +12,7 @@ from pipeline.base.params import merge_params
 from pipeline.training.build import build_step
 from pipeline.training.graphs import WARM_UPS, GraphedStep
 from pipeline.training.step import TrainingStep
-from tests.training.test_graphs import MIXTURE, NETWORK, SCHEMA, make_reader
+from tests.helpers.graph_case import MIXTURE, NETWORK, SCHEMA, make_reader
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")

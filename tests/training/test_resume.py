@@ -12,17 +12,7 @@ import pytest
 from pipeline import train
 from pipeline.base.params import merge_params
 from pipeline.training.checkpoint import run_key
-from tests.helpers.workspace import Workspace, wait_until
-
-
-def curve_lines(work: Workspace) -> int:
-    """Log lines that the running stage has written."""
-    path = work.where.plots / "train" / "plots" / "metrics" / "generator_loss.tsv"
-    return path.read_text(encoding="utf8").count("\n") - 1 if path.is_file() else 0
-
-
-def checkpoint_steps(work: Workspace) -> list[int]:
-    return sorted(int(p.name[5:]) for p in work.where.checkpoints.glob("*/step-????????"))
+from tests.helpers.workspace import Workspace, check_curves, checkpoint_steps, curve_lines, wait_until
 
 
 def killed_at(work: Workspace, line: int) -> int:
@@ -31,16 +21,6 @@ def killed_at(work: Workspace, line: int) -> int:
     if wait_until(lambda: curve_lines(work) >= line, process):
         process.kill()
     return process.wait(60)
-
-
-def check_curves(work: Workspace) -> None:
-    """Every curve has one line for each log interval, in order."""
-    wanted = list(range(4, work.params.train.steps + 1, 4))
-    for path in (work.where.plots / "train" / "plots" / "metrics").glob("*.tsv"):
-        steps = [int(line.split("\t")[0]) for line in path.read_text(encoding="utf8").splitlines()[1:]]
-        assert steps == sorted(set(steps)) and set(steps) <= set(wanted), path.name
-        if path.stem in ("generator_loss", "discriminator_loss", "cross_entropy"):
-            assert steps == wanted, path.name
 
 
 @pytest.fixture(scope="module")
