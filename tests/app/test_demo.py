@@ -156,7 +156,8 @@ def start(model: Path) -> tuple[subprocess.Popen, str]:
     return process, process.stdout.readline().split()[1]
 
 
-@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.slow(short=True)
 def test_erase_and_complete_in_a_browser(tmp_path):
     """A stroke of the brush, a tick, a click: draws, heat map and shares appear; what was left stays."""
     assert INSTALLED, "slow tests need a browser: install Debian's packages chromium and chromium-driver"

@@ -300,7 +300,7 @@ def test_a_stage_runs_once_at_a_time(tmp_path):
         assert json.dumps(sorted(p.name for p in work.where.checkpoints.iterdir()))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_a_second_training_run_is_refused_and_the_first_goes_on(tmp_path):
     work = Workspace(tmp_path).prepared()
     first = work.start("train")

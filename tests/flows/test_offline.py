@@ -30,7 +30,7 @@ socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_a_run_with_a_temporary_server_needs_no_network(small_project, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(GUARD)
     log = tmp_path / "network.log"

@@ -80,7 +80,7 @@ def test_the_flow_runs_what_is_stale_names_what_failed_and_heals(small_project, 
     assert json.loads(dvc(root, "status", "--json")) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_only_fetch_is_tried_again(small_project, prefect_environment):
     root = small_project
     flaky = (
