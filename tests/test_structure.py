@@ -9,6 +9,7 @@ import yaml
 
 from pipeline.base.params import Params, load_params
 from tests.helpers.imports import ROOT, circles, direct_imports, external_imports, module_files, reachable, room
+from tests.helpers.names import files, missing
 from tests.helpers.slow import listed, marked
 from tests.helpers.stage_dependencies import code_dependencies, is_code
 
@@ -59,6 +60,11 @@ def test_no_module_imports_itself_around_corners():
 def test_the_root_of_the_package_shows_the_stages():
     here = {path.stem for path in (ROOT / "pipeline").glob("*.py")}
     assert here == {"__init__", *STAGES}
+
+
+def test_names_taken_from_another_module_are_there():
+    """A name that moved is missed where it is used, not when a line that is seldom run comes by."""
+    assert {module: names for module in files() if (names := missing(module))} == {}
 
 
 def test_stages_do_not_import_one_another():

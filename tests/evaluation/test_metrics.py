@@ -151,11 +151,6 @@ def test_wasserstein_distance_of_a_shift_is_the_shift(seed, n, shift):
     np.testing.assert_allclose(metrics.wasserstein_distances(x, x + [shift, 0]), [abs(shift), 0], atol=1e-12)
 
 
-def test_most_frequent_code_and_ties():
-    codes = np.array([[3, 1], [3, 0], [0, 2]])
-    assert metrics.most_frequent(codes).tolist() == [3, 0]
-
-
 @pytest.mark.parametrize(
     "call, message",
     [

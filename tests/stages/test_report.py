@@ -202,8 +202,8 @@ def test_names_from_the_outside_cannot_inject_markup(project):
 def test_long_curves_are_thinned(tmp_path):
     path = tmp_path / "loss.tsv"
     path.write_text("step\tloss\n" + "".join(f"{k}\t{k}\n" for k in range(5000)))
-    steps, values = sections._series(path)
-    assert steps == values and len(steps) <= sections.CURVE_POINTS + 20 and steps[0] == 0
+    steps, values = page_pictures._series(path)
+    assert steps == values and len(steps) <= page_pictures.CURVE_POINTS + 20 and steps[0] == 0
 
 
 def test_numbers_for_people():
