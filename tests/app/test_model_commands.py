@@ -149,6 +149,7 @@ def test_text_end_to_end(tmp_path):
     (tmp_path / "t.txt").write_text("the cat sat on the mat and the dog on the log. " * 40, encoding="utf8")
     small = [
         "--set=train.steps=4",
+        "--set=train.processes=1",
         "--set=network.width=16",
         "--set=tasks.train_rows=256",
         "--set=prepare.text_length=8",

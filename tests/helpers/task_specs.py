@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels.task_sampling import (
-    FAMILIES,
-    TaskSpec,
-)
+from kernels.task_sampling import FAMILIES, TaskSpec, apply_missing, sample_pairs
 
 EVERY = dict.fromkeys(FAMILIES, 1.0)
 SHARES = {
@@ -58,3 +57,17 @@ def specs(draw):
     if kind == "sparse":  # every other patch loses its place: holes in the grid, body not a prefix
         spec.grid[1::2] = -1
     return spec
+
+
+def digests(long: int) -> list[str]:
+    """SHA-256 of pairs and of masked rows: 100 of one word, `long` of two words."""
+    out = []
+    for spec, rows in ((make_spec(4, 4, causal_prefix_share=0.5), 100), (make_spec(9, 8, first=True), long)):
+        with np.errstate(over="ignore"):
+            first, second = sample_pairs(spec, rows, seed=9, stream=3, start=7)
+            missing = np.random.default_rng(0).random(first.role.shape) < 0.7
+            missing[:, 0] = False
+            masked = apply_missing(first, missing, seed=5)
+        arrays = (first.role, first.rank, first.family, second.role, masked.role)
+        out.append(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
+    return out

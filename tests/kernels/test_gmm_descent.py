@@ -13,10 +13,7 @@ from numba import njit
 from scipy.stats import kstest
 
 from benchmarks import torch_gmm25
-from kernels.gmm import (
-    descend,
-    start_parameters,
-)
+from kernels.gmm import descend, start_parameters
 from kernels.gmm import descent as d
 from kernels.gmm import reference as ref
 from pipeline.simulation.gmm25 import AXIS, COMPONENTS, MODES, VARIANCE

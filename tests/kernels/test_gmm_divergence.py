@@ -9,13 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.gmm import (
-    kl_divergence_2d,
-    mean_divergence,
-    standard_normal_nodes,
-    surface,
-    task_divergence,
-)
+from kernels.gmm import kl_divergence_2d, mean_divergence, standard_normal_nodes, surface, task_divergence
 from kernels.gmm import reference as ref
 
 NODES = standard_normal_nodes(48)

@@ -7,9 +7,7 @@ import pytest
 from numba import njit
 from scipy.special import logsumexp, softmax
 
-from kernels.gmm import (
-    normalise_columns,
-)
+from kernels.gmm import normalise_columns
 from kernels.gmm import vector_math as vm
 from kernels.gmm.responsibilities import exp_nonpositive
 

@@ -8,19 +8,16 @@ import os
 import subprocess
 import sys
 
+import numba
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from kernels.task_sampling import (
-    bits,
-    numba_kernel,
-    sample_tasks,
-)
+from kernels.task_sampling import bits, numba_kernel, sample_tasks
 from kernels.task_sampling.beta import CELLS
 from tests.helpers.imports import ROOT
-from tests.helpers.task_specs import make_spec, specs
+from tests.helpers.task_specs import digests, make_spec, specs
 
 
 @settings(deadline=None, max_examples=25)
@@ -39,39 +36,27 @@ def test_seeds_and_streams_differ():
         assert (one == other).all(1).mean() < 0.3  # joint and template rows coincide by chance
 
 
-HASH = """
-import hashlib, sys
-import numpy as np
-sys.path.insert(0, {root!r})
-from tests.helpers.task_specs import make_spec
-from kernels.task_sampling import sample_pairs, apply_missing
-np.seterr(over="ignore")
-for spec, rows in ((make_spec(4, 4, causal_prefix_share=0.5), 100), (make_spec(9, 8, first=True), {long})):
-    first, second = sample_pairs(spec, rows, seed=9, stream=3, start=7)
-    missing = np.random.default_rng(0).random(first.role.shape) < 0.7
-    missing[:, 0] = False
-    masked = apply_missing(first, missing, seed=5)
-    arrays = (first.role, first.rank, first.family, second.role, masked.role)
-    print(hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest())
-"""
-
-
-def _hashes(long: int, **environment: str) -> list[str]:
-    script = HASH.format(root=str(ROOT), long=long)
-    result = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+def digests_elsewhere(long: int, **environment: str) -> list[str]:
+    """`digests` from a process of its own, for what Numba reads when it is imported."""
+    script = f"from tests.helpers.task_specs import digests; print(*digests({long}))"
+    command, here = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    result = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.split()
 
 
 def test_compiled_rows_equal_interpreted_rows():
     """fn == fn.py_func for the whole kernel: the same rows with Numba switched off, vector instructions included."""
-    assert _hashes(20, NUMBA_DISABLE_JIT="1") == _hashes(20)
+    assert digests_elsewhere(20, NUMBA_DISABLE_JIT="1") == digests(20)
 
 
 def test_rows_do_not_depend_on_the_number_of_threads():
-    assert _hashes(2000, NUMBA_NUM_THREADS="2") == _hashes(2000, NUMBA_NUM_THREADS="1")
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        assert digests_elsewhere(2000, NUMBA_NUM_THREADS="2") == digests(2000)
+    finally:
+        numba.set_num_threads(before)
 
 
 @settings(deadline=None, max_examples=50)

@@ -6,16 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels.task_sampling import (
-    FAMILIES,
-    HIDDEN,
-    SOURCE,
-    TARGET,
-    Tasks,
-    apply_missing,
-    sample_pairs,
-    sample_tasks,
-)
+from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET, Tasks, apply_missing, sample_pairs, sample_tasks
 from tests.helpers.task_specs import make_spec, specs
 
 

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from numba import njit
 from scipy import stats
 
-from kernels.task_sampling import (
-    FAMILIES,
-    HIDDEN,
-    SOURCE,
-    TARGET,
-    numba_kernel,
-    sample_tasks,
-)
+from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET, numba_kernel, sample_tasks
 from kernels.task_sampling.reference import body_layout, sample_tasks_reference
 from tests.helpers.task_specs import make_spec, specs, table_spec
 

@@ -21,7 +21,7 @@ from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.rows.tokens import Token
-from pipeline.tasks import EVALUATION_STREAM, Counts, run
+from pipeline.tasks import EVALUATION_STREAM, Counts, main, run
 from tests.helpers.imports import ROOT
 
 EVERY = dict.fromkeys(TASK_FAMILIES, 1.0)
@@ -141,19 +141,24 @@ def test_histograms_add_up(n_tokens, seed):
 
 
 def test_command_line_reports_bad_input_in_one_line(tmp_path):
+    command = [sys.executable, "-m", "pipeline.tasks", "tasks.weights={jiont: 1}"]
+    environment = {**os.environ, "BIGLEARN_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "'tasks.weights' must name task families among joint, marginal" in result.stderr
+    assert "Traceback" not in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [([], 1, "schema.json"), (["tasks.train_rows=1"], 2, "'tasks.train_rows' must lie in [64, 2147483648]. Got 1.")],
+)
+def test_bad_input_has_its_exit_code(tmp_path, monkeypatch, capsys, arguments, code, message):
     (tmp_path / "params.yaml").write_text("tasks:\n  train_rows: 100\n")
-    for arguments, code, message in (
-        ([], 1, "schema.json"),
-        (["tasks.train_rows=1"], 2, "'tasks.train_rows' must lie in [64, 2147483648]. Got 1."),
-        (["tasks.weights={jiont: 1}"], 2, "'tasks.weights' must name task families among joint, marginal"),
-    ):
-        command = [sys.executable, "-m", "pipeline.tasks", *arguments]
-        result = subprocess.run(
-            command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
-        )
-        assert result.returncode == code and message in result.stderr, result.stderr
-        assert "Traceback" not in result.stderr and len(result.stderr.strip().splitlines()) == 1
-
-
-def environment(root) -> dict[str, str]:
-    return {**os.environ, "BIGLEARN_ROOT": str(root), "PYTHONPATH": str(ROOT)}
+    monkeypatch.setenv("BIGLEARN_ROOT", str(tmp_path))
+    monkeypatch.setattr("pipeline.base.stage.die_with_parent", lambda: None)  # it would bind the test run to its parent
+    monkeypatch.setattr("sys.argv", ["tasks", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    error = capsys.readouterr().err
+    assert end.value.code == code and message in error and len(error.strip().splitlines()) == 1
