@@ -141,6 +141,7 @@ def test_histograms_add_up(n_tokens, seed):
 
 
 def test_command_line_reports_bad_input_in_one_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("tasks:\n  train_rows: 100\n")
     command = [sys.executable, "-m", "pipeline.tasks", "tasks.weights={jiont: 1}"]
     environment = {**os.environ, "BIGLEARN_ROOT": str(tmp_path), "PYTHONPATH": str(ROOT)}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
