@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 # `python` in dvc.yaml is the environment's
 export PATH := $(CURDIR)/$(RUN):$(PATH)
 
-.PHONY: environment reproduce serve test test-slow lint format deps golden bench gpu clean
+.PHONY: environment reproduce serve test test-slow test-slow-short lint format deps golden bench gpu clean
 
 environment: $(READY)
 
@@ -28,11 +28,19 @@ reproduce: environment
 serve: environment
 	$(RUN)/python -m flows.serve
 
+# tests run beside one another, each on one thread; tests/SLOW.md lists what is slow, why, and what its short form runs
+test test-slow test-slow-short: export OMP_NUM_THREADS := 1
+BROWSER := $(and $(shell command -v chromium 2>/dev/null),$(shell command -v chromedriver 2>/dev/null))
+
 test: environment
-	$(RUN)/python -m pytest -m "not slow and not gpu"
+	$(RUN)/python -m pytest -m "not slow and not gpu" -n logical --maxprocesses 4 --dist worksteal --durations=10
 
 test-slow: environment
-	$(RUN)/python -m pytest -m "slow and not gpu"
+	$(RUN)/python -m pytest -m "slow and not gpu" --durations=10
+
+test-slow-short: environment
+	$(if $(BROWSER),,@echo "no Chromium here: the test in a browser is left out")
+	$(RUN)/python -m pytest -m "slow(short=True) and not gpu$(if $(BROWSER),, and not browser)" --durations=10
 
 lint: environment
 	$(RUN)/ruff check . && $(RUN)/ruff format --check .
@@ -41,10 +49,10 @@ format: environment
 	$(RUN)/ruff check --fix . && $(RUN)/ruff format .
 
 deps: environment
-	$(RUN)/python -m tests.stage_dependencies
+	$(RUN)/python -m tests.helpers.stage_dependencies
 
 golden: environment
-	$(RUN)/python -m tests.golden
+	$(RUN)/python -m tests.helpers.golden
 
 bench: environment
 	for script in task_sampling attention losses training_step gmm25; do $(RUN)/python -m benchmarks.$$script; done

@@ -6,7 +6,7 @@ The workload is the tuned schedule of params.yaml (25 components, 100 samples): 
 steps. Both sides draw their own samples, take the gradient, limit and update. The kernel takes 100 × as many
 steps a round, so that both sides run long enough to time; rounds alternate and each side's best counts.
 `torch_distributions` is the usual way to write the step in torch, `torch_written_out` the leanest
-(benchmarks/torch_gmm25.py; tests/kernels/test_gmm.py holds all gradients together).
+(benchmarks/torch_gmm25.py; tests/kernels/test_gmm_descent.py holds all gradients together).
 
 Prints one JSON object as its last line; `ratio` is to the usual way and `ratio_leanest` to the leanest, on
 marginal steps, the only ones of most of a run. Appends the table to benchmarks/results/gmm25.csv.

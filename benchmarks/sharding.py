@@ -6,7 +6,7 @@ Starts the processes over gloo on this machine, twice: with train.sharding none 
 schema for a few steps on batches of random rows; what is compared is the resident memory that a process has gained
 since before the networks were made (the mean over processes after the last step, when activations are gone), beside
 the bytes that the model of docs/scaling.md predicts. That both end with the same weights is tested elsewhere
-(tests/test_distributed.py).
+(tests/training/test_distributed.py).
 
 Prints one JSON object as its last line; `ratio` is the gained memory without sharding over that with it.
 Appends to benchmarks/results/sharding.csv.

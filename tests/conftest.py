@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 MIRROR = Path(os.environ.get("DATA_MIRROR") or ROOT.parent / "shared" / "data")
 

@@ -8,8 +8,10 @@ import pytest
 import yaml
 
 from pipeline.base.params import Params, load_params
-from tests.imports import ROOT, circles, direct_imports, external_imports, module_files, reachable, room
-from tests.stage_dependencies import code_dependencies, is_code
+from tests.helpers.imports import ROOT, circles, direct_imports, external_imports, module_files, reachable, room
+from tests.helpers.names import files, missing
+from tests.helpers.slow import listed, marked
+from tests.helpers.stage_dependencies import code_dependencies, is_code
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf8"))["stages"]
 CODE_FOLDERS = ("pipeline", "kernels", "flows", "benchmarks", "tests")
@@ -60,6 +62,11 @@ def test_the_root_of_the_package_shows_the_stages():
     assert here == {"__init__", *STAGES}
 
 
+def test_names_taken_from_another_module_are_there():
+    """A name that moved is missed where it is used, not when a line that is seldom run comes by."""
+    assert {module: names for module in files() if (names := missing(module))} == {}
+
+
 def test_stages_do_not_import_one_another():
     for name in STAGES:
         assert not {m for m in direct_imports(f"pipeline.{name}") if room(m) == "stages"}, name
@@ -76,6 +83,20 @@ def test_files_have_one_job():
             assert lines <= MOST_LINES, f"{name}: {lines}"
     assert (ROOT / "dvc.yaml").read_text(encoding="utf8").count("\n") <= 220
     assert (ROOT / "README.md").read_text(encoding="utf8").count("\n") <= 150
+
+
+def test_tests_mirror_the_rooms():
+    """tests/<room>/test_<what>.py, in packages: so two rooms may have files of one name. At the root: what is about all."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        folders = path.relative_to(ROOT / "tests").parts[:-1]
+        if path.name not in ("test_structure.py", "test_documents.py"):
+            assert len(folders) == 1 and folders[0] in {*ROOMS, "faults", "fuzz"}, path
+        assert (path.parent / "__init__.py").is_file(), f"{path.parent} needs an __init__.py"
+
+
+def test_slow_tests_are_those_of_the_list():
+    """tests/SLOW.md gives each its reason, and says which the short form runs."""
+    assert listed() == marked()
 
 
 def test_importing_needs_no_orchestration():

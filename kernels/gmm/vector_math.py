@@ -1,7 +1,7 @@
 """Branch-free float32 elementary functions and a counter-based generator that LLVM turns into SIMD code.
 
 Each function is scalar and inlined; called in a plain loop over arrays it vectorises, which the C
-library's exp, log, sin and cos do not. Polynomials are minimax fits; tests/kernels/test_gmm.py measures
+library's exp, log, sin and cos do not. Polynomials are minimax fits; tests/kernels/test_gmm_math.py measures
 every function's error against float64. No fast-math: NaN stays NaN.
 """
 

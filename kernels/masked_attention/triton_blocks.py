@@ -1,8 +1,11 @@
 """Triton kernels for long rows: blocks of queries sweep over blocks of keys, or the reverse.
 
 Two kernels make the backward (query side, key side) and three the double backward: a sweep for the row constants
-and ∂G, then the query side and the key side; one combined kernel would not fit the registers. With o the output
-row and δ = G·o, a single sweep gives the constants, since
+and ∂G, then the query side and the key side; one combined kernel would not fit the registers. This is one file because
+the six share how a block is placed, read, masked and stored: rules for a row's end that the passes must keep alike, or
+a gradient would see a token that the forward did not.
+
+With o the output row and δ = G·o, a single sweep gives the constants, since
 
     m = rowsum(P∘M),   ∂G = (P∘M)V + PC − m·o,   rowsum(P∘W) = G·∂G =: w
     dS₂ = P∘(N − w) + (M − m)∘dS

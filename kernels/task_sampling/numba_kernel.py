@@ -14,8 +14,8 @@ A chunk of rows is drawn in three passes: outcomes, with no branch on a draw; bi
 templates leave open; bytes, where whole blocks of 64 are written and what spills over a row's end
 is overwritten by the next row.
 
-For Numba. All njit functions live in this file, for its cache does not notice changes in imported
-ones: after a change in bits.py or in a constant of tables.py, save this file too.
+For Numba. This is one file because the cache of compiled functions does not notice changes in imported
+ones: all njit functions live here. After a change in bits.py or in a constant of tables.py, save this file too.
 Indices are cast to uint64 where its check for negative ones would keep LLVM from vectorising.
 `_nrt=False` leaves out reference counting, 20 atomic operations a row, in functions that neither
 allocate nor keep an array; `forceinline` where a call would copy the tables' fields to the stack.

@@ -34,6 +34,7 @@ from pipeline.rows.cells import (
 from pipeline.rows.permutation import some_numbers
 from pipeline.rows.row_file import Rows, chunks
 from pipeline.rows.schema import Schema
+from pipeline.rows.votes import most_frequent
 
 NEIGHBOURS = 5
 NEIGHBOURHOOD_ROWS = 3000  # of each side, at most: k-nearest-neighbour scores hold all pairwise distances
@@ -176,7 +177,7 @@ def completion_scores(draws: np.ndarray, task: Task, schema: Schema, reader: Ima
     if hidden.any():
         drawn = np.stack([token_codes(schema, d) for d in draws])
         out["label_accuracy"] = float((drawn == codes)[:, hidden].mean())
-        out["label_mode_accuracy"] = float((metrics.most_frequent(drawn) == codes)[hidden].mean())
+        out["label_mode_accuracy"] = float((most_frequent(drawn) == codes)[hidden].mean())
     if reader is not None and weight.any():
         out |= _seen_accuracy(draws, codes, schema, reader)
     return out

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.imports import ROOT
 
 
 @pytest.fixture(scope="module")

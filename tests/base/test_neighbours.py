@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers.imports import ROOT
 
 
 def run_beside(folder: Path, code: str) -> subprocess.CompletedProcess:

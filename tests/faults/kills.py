@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.faults.stages import STAGES, small_workspace
-from tests.workspace import Workspace, wait_until
+from tests.helpers.workspace import Workspace, wait_until
 
 AS_IT_GOES = ("plots/train/", "models/progress/")  # what training writes before it ends, complete only when it has
 UNEQUAL = ("report/", "metrics/report", "metrics/times/")  # holds times of day

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
-from tests.workspace import SMALL, Workspace
+from tests.helpers.workspace import SMALL, Workspace
 
 STAGES = ("fetch", "prepare", "tasks", "train", "evaluate", "report")
 

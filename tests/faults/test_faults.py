@@ -29,7 +29,7 @@ from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.step import TrainingStep
 from tests.faults.kills import Outcome, Victim, kill_all
 from tests.faults.stages import small_workspace
-from tests.workspace import Workspace, wait_until
+from tests.helpers.workspace import Workspace, wait_until
 
 
 # -- kills -------------------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_a_stage_runs_once_at_a_time(tmp_path):
         assert json.dumps(sorted(p.name for p in work.where.checkpoints.iterdir()))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_a_second_training_run_is_refused_and_the_first_goes_on(tmp_path):
     work = Workspace(tmp_path).prepared()
     first = work.start("train")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows import projects
-from tests.flows.prefect_server import prefect_server
+from tests.helpers import projects
+from tests.helpers.prefect_server import prefect_server
 
 
 @pytest.fixture

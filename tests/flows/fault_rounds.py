@@ -37,9 +37,9 @@ from tqdm import tqdm
 from flows import registry
 from flows.workshop import workshop_folder
 from pipeline.model.network_files import read_network
-from tests.flows.prefect_server import prefect_server
-from tests.flows.projects import run, state, with_model, write_params
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
+from tests.helpers.prefect_server import prefect_server
+from tests.helpers.projects import run, state, with_model, write_params
 
 KINDS = (
     ("train", "reproduce"),

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 def run(body: str) -> tuple[int, str, float]:

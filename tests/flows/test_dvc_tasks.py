@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from flows.dvc_tasks import Output, StageFailed, child_environment, run_stage, stage_order, stale_stages
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 

@@ -15,7 +15,7 @@ import pytest
 
 from flows.dvc_tasks import run_dvc
 from tests.flows.fault_rounds import Project, Round, cache_state, rounds_of
-from tests.flows.projects import state
+from tests.helpers.projects import state
 
 ROUNDS = int(os.environ.get("BIGLEARN_FAULT_ROUNDS", "1"))
 PAIRS = (  # the longest first

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 GUARD = """import os, socket
 _connect, _look_up = socket.socket.connect, socket.getaddrinfo
@@ -30,7 +30,7 @@ socket.socket.connect, socket.getaddrinfo = connect, getaddrinfo
 """
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_a_run_with_a_temporary_server_needs_no_network(small_project, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(GUARD)
     log = tmp_path / "network.log"

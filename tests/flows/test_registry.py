@@ -10,7 +10,7 @@ from flows import registry
 from flows.dvc_tasks import run_stage, stage_order
 from flows.workshop import WorkshopBusy, git, save_experiment, workshop
 from pipeline.model.network_files import read_network
-from tests.flows.projects import dvc, run, write_params
+from tests.helpers.projects import dvc, run, write_params
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.flows.projects import commit, dvc, run
+from tests.helpers.projects import commit, dvc, run
 
 
 def push_and_pull(root: Path, away: Path) -> str:

@@ -15,7 +15,7 @@ from flows.reproduce import stage_task
 from flows.show import data_uri, metric_rows, newest_sheet
 from pipeline.base.paths import Paths
 from pipeline.base.result_groups import ReproduceParams
-from tests.flows.projects import commit, dvc
+from tests.helpers.projects import commit, dvc
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep:DeprecationWarning")  # inside DVC
 LIMITS = ReproduceParams(busy_wait_s=0.0, stage_timeout_s=60.0)
@@ -80,7 +80,7 @@ def test_the_flow_runs_what_is_stale_names_what_failed_and_heals(small_project, 
     assert json.loads(dvc(root, "status", "--json")) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_only_fetch_is_tried_again(small_project, prefect_environment):
     root = small_project
     flaky = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows import registry
-from tests.flows.projects import dvc, run, write_params
+from tests.helpers.projects import dvc, run, write_params
 
 
 def retrain(root: Path, environment: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from tests.flows.fault_rounds import Project
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 LOOK = """
 import json, sys
@@ -47,7 +47,7 @@ def test_a_run_that_died_unwatched_is_ended_and_others_are_left_alone(model_proj
     assert look(prefect_environment, "0.5") == [[], []]
 
 
-@pytest.mark.slow
+@pytest.mark.slow(short=True)
 def test_pool_and_automation_are_made_once(prefect_environment):
     command = [sys.executable, "-m", "flows.scheduler"]
     listed = [sys.executable, "-m", "prefect", "automation", "ls"]

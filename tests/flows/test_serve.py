@@ -20,9 +20,9 @@ import yaml
 
 from flows.scheduler import MISSED_HEART_S
 from flows.serve import report_server
-from tests.flows.prefect_server import free_port
-from tests.flows.projects import commit, write_params
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
+from tests.helpers.prefect_server import free_port
+from tests.helpers.projects import commit, write_params
 
 
 def ask(address: str, body: dict) -> list[dict]:

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from flows.sweep import experiment_name
-from tests.flows.projects import dvc
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
+from tests.helpers.projects import dvc
 
 
 def kill_a_training_worker(root: Path, cluster: subprocess.Popen, flow: subprocess.Popen) -> None:
@@ -37,7 +37,7 @@ def test_a_sweep_on_dask_outlives_one_of_its_workers(model_project, prefect_envi
     root, log = model_project, tmp_path / "cluster.log"
     with open(log, "w") as errors:
         cluster = subprocess.Popen(
-            [sys.executable, "-m", "tests.flows.dask_cluster"],
+            [sys.executable, "-m", "tests.helpers.dask_cluster"],
             cwd=ROOT, env=prefect_environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
     try:

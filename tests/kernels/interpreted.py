@@ -18,10 +18,10 @@ from pipeline.base.model_groups import NetworkParams
 from pipeline.model.discriminator import Discriminator
 from pipeline.training.input_gradient import block_forward, block_gradient, input_gradient
 from pipeline.training.losses import exact_penalty
-from tests.kernels.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors
-from tests.kernels.losses_cases import CASES as LOSSES
-from tests.kernels.losses_cases import assert_close_to_float64
-from tests.training_case import SCHEMA, r1_gradient, random_batch
+from tests.helpers.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors
+from tests.helpers.losses_cases import CASES as LOSSES
+from tests.helpers.losses_cases import assert_close_to_float64
+from tests.helpers.training_case import SCHEMA, r1_gradient, random_batch
 
 assert os.environ.get("TRITON_INTERPRET") == "1"
 F16 = torch.float16

@@ -9,8 +9,8 @@ import torch
 
 from pipeline import fetch, train
 from pipeline.estimators.imputer import RECIPE
-from tests.test_table import mixed_frame
-from tests.workspace import SMALL, Workspace
+from tests.helpers.frames import mixed_frame
+from tests.helpers.workspace import SMALL, Workspace
 
 pytestmark = pytest.mark.gpu
 STEPS = 20

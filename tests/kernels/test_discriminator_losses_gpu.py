@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.discriminator_losses import discriminator_losses
-from tests.kernels.losses_cases import CASES, assert_close_to_float64
+from tests.helpers.losses_cases import CASES, assert_close_to_float64
 
 pytestmark = pytest.mark.gpu
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels.masked_attention import make_packing, masked_attention, masked_attention_padded, masked_self_attention
-from tests.kernels.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors
+from tests.helpers.attention_cases import Case, assert_within_budget, derivatives, eager_attention, errors
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = [
@@ -125,7 +125,7 @@ def test_a_third_derivative_raises():
 
 
 def test_r1_gradient_of_a_transformer_in_float32():
-    from tests.training_case import r1_gradient
+    from tests.helpers.training_case import r1_gradient
 
     true = r1_gradient(torch.float64, "reference")
     assert errors([r1_gradient(torch.float32, "reference")], [true])[0] <= 1e-6

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kernels.masked_attention import make_packing, masked_self_attention
-from tests.kernels.attention_cases import Case, assert_within_budget, derivatives, errors
+from tests.helpers.attention_cases import Case, assert_within_budget, derivatives, errors
 
 pytestmark = pytest.mark.gpu
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
@@ -102,7 +102,7 @@ def test_compiled_blocks_give_the_same_gradients():
 
 
 def test_a_training_step_agrees_with_the_reference():
-    from tests.training_case import gradients_of_a_step
+    from tests.helpers.training_case import gradients_of_a_step
 
     own, reference = (gradients_of_a_step(backend, "cuda") for backend in ("triton", "reference"))
     for name in own:
@@ -113,7 +113,7 @@ def test_a_training_step_agrees_with_the_reference():
 def test_a_compiled_step_agrees_with_an_eager_one():
     """R1 and R2 included, whose gradients compiled blocks take by explicit code."""
     from pipeline.training.build import compile_step
-    from tests.training_case import random_batch, training_step
+    from tests.helpers.training_case import random_batch, training_step
 
     found = []
     for compiles in (False, True):
