@@ -54,10 +54,24 @@ class TrainParams:
     cuda_graph: bool = described(True, "on one GPU, replay captured steps: a small model is bound by their launches")
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
+    adversarial_start: float = ranged(
+        0.0, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
+    )
+    energy_weight: float = ranged(
+        0.0,
+        0.0,
+        1e3,
+        "weight of the energy score of two draws of the continuous targets; 0 and final 0: no second draw",
+    )
+    energy_final_weight: float = ranged(
+        0.0, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
+    )
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
     mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
     mismatch_final_weight: float = ranged(0.01, 0.0, 1e3, "weight that it falls to, linearly")
-    mismatch_decay_end: float = ranged(0.3, 0.0, 1.0, "share of the training after which it has fallen; 0: at once")
+    mismatch_decay_end: float = ranged(
+        0.3, 0.0, 1.0, "share of the adversarial part after which it has fallen; 0: at once"
+    )
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, continuous error")
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of the error of continuous targets in it")
     continuous_error: str = chosen(

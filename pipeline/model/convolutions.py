@@ -1,4 +1,4 @@
-"""Convolutions over the assembled image: after the generator's patches, and beside the discriminator's.
+"""Convolutions over the assembled image: beside the patches that either network reads, and after the generator's.
 
 Patches are drawn and read side by side, each by a linear map of its token: what crosses an edge between them (a line, a
 shade, noise in one but not in the other) has to be agreed upon, or noticed, through attention alone. A few convolutions
@@ -74,19 +74,28 @@ class Refinement(nn.Module):
 
 
 class Stem(nn.Module):
-    """What the discriminator reads of the patches beside their linear embedding."""
+    """What a network reads of the patches beside their linear embedding."""
 
     def __init__(self, schema: Schema, width: int, channels: int) -> None:
         super().__init__()
         self.assembly = Assembly(schema)
+        (self.group,) = (g for g in schema.groups if g.modality == "patch")
+        self.n_tokens = schema.n_tokens
         self.first = nn.Conv2d(self.assembly.colours + 1, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         self.embed = nn.Linear(channels * self.assembly.edge**2, width, bias=False)
         nn.init.normal_(self.embed.weight, std=self.embed.in_features**-0.5)
 
-    def forward(self, pixels: Tensor, visible: Tensor) -> Tensor:
-        """(B, G, W) to be added to the embeddings of the patches. pixels: (B, G, P²C), read at visible patches only;
-        visible: (B, G) bool."""
+    def forward(self, features: Tensor, read: Tensor) -> Tensor:
+        """(B, L, W) to be added to the embeddings of the tokens, 0 at those that are no patch. features: (B, F), read at
+        the patches that (B, L) bool `read` names only."""
+        before, after = self.group.tokens[0], self.group.tokens[-1] + 1
+        pixels = features[:, self.group.features].reshape(len(features), after - before, -1)
+        more = self._of_patches(pixels, read[:, before:after])
+        return functional.pad(more, (0, 0, before, self.n_tokens - after))
+
+    def _of_patches(self, pixels: Tensor, visible: Tensor) -> Tensor:
+        """(B, G, W). pixels: (B, G, P²C); visible: (B, G) bool."""
         shown = torch.where(visible[..., None], pixels, pixels.new_zeros(()))
         seen = torch.cat([self.assembly.image(shown), self.assembly.of_patches(visible.to(shown.dtype))], 1)
         hidden = functional.gelu(self.first(seen))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kernels.task_sampling import HIDDEN, TARGET
 from pipeline.base.model_groups import NetworkParams
@@ -47,11 +46,10 @@ class Discriminator(nn.Module):
         cls, visible = features.new_zeros(len(features), self.body.cls.numel()), role != HIDDEN
         tokens = self.body.embed_values(features, visible)
         if self.stem is not None:
-            group = next(g for g in self.body.groups if g.modality == "patch")
-            before, after = group.tokens[0], group.tokens[-1] + 1
-            pixels = features[:, group.features].reshape(len(features), after - before, -1)
-            more = self.stem(pixels, visible[:, before:after])
-            tokens = tokens + functional.pad(more, (0, 0, before, tokens.shape[1] - after))
+            tokens = tokens + self.stem(features, visible)
+        context = self.body.embed_context(features, visible)
+        if context is not None:
+            tokens, cls = tokens + context[:, None], cls + context
         return tokens, cls
 
     def logit(self, cls: Tensor, tokens: Tensor, role: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.base.model_groups import NetworkParams
-from pipeline.model.convolutions import Refinement
-from pipeline.model.noise import draw
+from pipeline.model.convolutions import Refinement, Stem
+from pipeline.model.noise import RowNoise, draw
 from pipeline.model.sums import cumulative
 from pipeline.model.transformer import FixedShapes, Noise, TokenTransformer
 from pipeline.rows.schema import Schema
@@ -59,6 +59,8 @@ class Generator(nn.Module):
     0…K−1, and the rest is generated given the true ones, so that cross-entropy teaches p(c | x_S, some of c) and the
     adversarial loss p(rest | x_S, c), and no discriminator is fed combinations that only independence makes. A sampler
     draws a K-th of them a pass.
+
+    teaches: in training the rest is generated given the true categories whatever the number of passes.
     """
 
     def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
@@ -69,11 +71,13 @@ class Generator(nn.Module):
         self.first_shapes: FixedShapes | None = None  # of the pass that draws categories, instead of the body's
         self.second_shapes: FixedShapes | None = None  # of the pass that draws the rest
         self.straight_through = False
+        self.teaches = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
         channels = params.convolution_channels if schema.image is not None else 0
+        self.stem = Stem(schema, params.width, channels) if channels else None
         self.refinement = Refinement(schema, params.width, channels) if channels else None
         discrete = torch.tensor([t.discrete for t in schema.tokens])
         self.register_buffer("discrete", discrete, persistent=False)
@@ -94,14 +98,46 @@ class Generator(nn.Module):
 
         features: (B, F), read at source tokens only; role: (B, L); noise: seeds every draw; rank: (B, L) or None.
         """
-        if self.order != "categorical_first" or not self.mixed:
+        if not self.chained:
             raw = self._raw(features, role, noise, rank)
             drawn = self._relax(raw) if self.order == "one_pass" else self._draw_choices(raw, noise)
             return Generated(self.fill(features, role, drawn), raw)
+        first, known, visible, second_role = self._choices(features, role, noise, rank)
+        second = self._raw(known, second_role, noise, rank, self.second_shapes)
+        raw = torch.where(self.discrete[self.token_of_feature], first, second)
+        return Generated(self.fill(known, visible, second), raw)
+
+    def twice(
+        self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None
+    ) -> tuple[Generated, Tensor]:
+        """(what `forward` returns, the (B, F) features of a second draw of the continuous targets given the same x_S
+        and, where categories come first, the same ones). One pass over both; arguments as in `forward`."""
+        both = noise.twice() if isinstance(noise, RowNoise) else noise
+        ranks = None if rank is None else rank.repeat(2, 1)
+        if not self.chained:
+            out = self.forward(features.repeat(2, 1), role.repeat(2, 1), both, ranks)
+            one, other = out.features.chunk(2)
+            return Generated(one, out.raw[: len(one)]), other
+        first, known, visible, second_role = self._choices(features, role, noise, rank)
+        raw = self._raw(known.repeat(2, 1), second_role.repeat(2, 1), both, ranks, self.second_shapes)
+        one, other = raw.chunk(2)
+        drawn = Generated(self.fill(known, visible, one), torch.where(self.discrete[self.token_of_feature], first, one))
+        return drawn, self.fill(known, visible, other)
+
+    @property
+    def chained(self) -> bool:
+        """Whether categories are drawn first and the rest given them."""
+        return self.order == "categorical_first" and self.mixed
+
+    def _choices(
+        self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """((B, F) logits of the target categories, (B, F) sources and categories, (B, L) roles with these as sources, the
+        same with nothing visible in rows that have no other target)."""
         chosen = (role == TARGET) & self.discrete
         # Rows that draw no choice keep only their CLS token in the first pass: it costs them almost nothing.
         first_role = torch.where(chosen | ((role == SOURCE) & chosen.any(1, keepdim=True)), role, HIDDEN)
-        if self.training and self.choice_passes > 1:
+        if self.training and (self.teaches or self.choice_passes > 1):
             first, known = self._taught_choices(features, role, first_role, chosen, noise, rank)
         else:
             first = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=not self.straight_through)
@@ -109,10 +145,7 @@ class Generator(nn.Module):
             known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
         rest = (role == TARGET) & ~self.discrete
         visible = torch.where(chosen, SOURCE, role)
-        second_role = torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
-        second = self._raw(known, second_role, noise, rank, self.second_shapes)
-        raw = torch.where(self.discrete[self.token_of_feature], first, second)
-        return Generated(self.fill(known, visible, second), raw)
+        return first, known, visible, torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
 
     def _taught_choices(
         self, features: Tensor, role: Tensor, first_role: Tensor, chosen: Tensor, noise: Noise, rank: Tensor | None
@@ -121,11 +154,14 @@ class Generator(nn.Module):
 
         The choices that are shown get their true value as a certain one: they cost the likelihood nothing.
         """
-        passes, (rows, tokens) = self.choice_passes, role.shape
-        done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
-        shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
-        logits = self._raw(features, torch.where(shown, SOURCE, first_role), noise, rank, self.first_shapes, quiet=True)
-        logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
+        passes, (rows, tokens), shown = self.choice_passes, role.shape, None
+        if passes > 1:
+            done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
+            shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
+            first_role = torch.where(shown, SOURCE, first_role)
+        logits = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=True)
+        if shown is not None:
+            logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
         known = torch.where(((role == SOURCE) | chosen)[:, self.token_of_feature], features, features.new_zeros(()))
         return logits, known
 
@@ -159,14 +195,22 @@ class Generator(nn.Module):
         draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
         source = role == SOURCE
         embedded = self.body.embed_values(features, source)
+        known = None if self.stem is None else _without_ranks(self.stem(features, source), rank)
+        if known is not None:
+            embedded = embedded + known
+        context = self.body.embed_context(features, source)
+        context = None if context is None else _without_ranks(context, rank)
         if quiet or self.order == "one_by_one":
-            cls = embedded.new_zeros(len(features), embedded.shape[-1])
+            cls = embedded.new_zeros(len(features), embedded.shape[-1]) if context is None else context
             _, tokens = self.body(embedded, cls, role, rank, noise, shapes)
         else:
             shape = (len(features), self.body.n_tokens + 1, self.noise_width)
             z = draw(torch.randn, shape, noise, features.device)
             shared = self.global_noise(z[:, 0])
-            tokens = torch.where(source[..., None], embedded, self.token_noise(z[:, 1:]) + shared[:, None])
+            if context is not None:
+                shared = shared + context
+            unknown = self.token_noise(z[:, 1:]) + shared[:, None]
+            tokens = torch.where(source[..., None], embedded, unknown if known is None else unknown + known)
             _, tokens = self.body(tokens, shared, role, rank, noise, shapes)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
@@ -181,14 +225,14 @@ class Generator(nn.Module):
         return raw if self.log_mass is None else self.trusted(raw, self.trust)
 
     def _refined(self, tokens: Tensor, out: Tensor, features: Tensor, role: Tensor, rank: Tensor | None) -> Tensor:
-        """(B, G, P²C) correction of the patches `out`, see `Refinement`; 0 in a row with ranks, whose tokens must not
-        see all their neighbours. tokens: (B, G, W); features: (B, G·P²C); role: (B, G)."""
+        """(B, G, P²C) correction of the patches `out`, see `Refinement`; 0 in a row with ranks.
+
+        tokens: (B, G, W); features: (B, G·P²C); role: (B, G)."""
         source, target = (role == SOURCE)[..., None], (role == TARGET)[..., None]
         nothing = out.new_zeros(())
         known = torch.where(source, features.reshape(out.shape).to(out.dtype), nothing)
         drawn = torch.where(target, torch.tanh(out), nothing)
-        more = self.refinement(tokens, known, drawn, role != HIDDEN)
-        return more if rank is None else torch.where((rank == 0).all(1)[:, None, None], more, nothing.to(more.dtype))
+        return _without_ranks(self.refinement(tokens, known, drawn, role != HIDDEN), rank)
 
     def trusted(self, raw: Tensor, trust: Tensor) -> Tensor:
         """(B, F) logits: outputs of the heads times the (L,) trust of their token, plus the log shares of the choices.
@@ -228,6 +272,14 @@ class Generator(nn.Module):
             return hard + soft - soft.detach() if self.straight_through else hard
 
         return self._map_choices(raw, chosen)
+
+
+def _without_ranks(value: Tensor, rank: Tensor | None) -> Tensor:
+    """(B, …) `value`, 0 in the rows with ranks: of what does not know which tokens may see one another."""
+    if rank is None:
+        return value
+    free = (rank == 0).all(1).view(-1, *[1] * (value.dim() - 1))
+    return torch.where(free, value, value.new_zeros(()))
 
 
 def _come_through(choice: Tensor, place: Tensor | float) -> Tensor:

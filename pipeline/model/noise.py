@@ -21,6 +21,10 @@ class RowNoise:
     batch_size: int
     rows: Tensor
 
+    def twice(self) -> RowNoise:
+        """For 2B rows: two draws of each of these rows, the second ones behind the first."""
+        return RowNoise(self.generator, 2 * self.batch_size, torch.cat([self.rows, self.rows + self.batch_size]))
+
 
 def draw(
     function: Callable[..., Tensor], shape: tuple[int, ...], noise: torch.Generator | RowNoise | None, device: object

@@ -26,11 +26,13 @@ from pipeline.rows.schema import Schema
 
 @dataclass(frozen=True)
 class Counts:
-    """What the means of the losses divide by: rows with a source, discrete and continuous target tokens."""
+    """What the means of the losses divide by: rows with a source, discrete and continuous target tokens, rows with a
+    continuous target."""
 
     sources: float = 1.0
     discrete: float = 1.0
     continuous: float = 1.0
+    rows: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,8 @@ class BatchReader:
         source, target = role == SOURCE, role == TARGET
         counted = target & (source.sum(1, keepdims=True) >= self.least_source_share * role.shape[1])
         discrete = counted[:, self.discrete].sum()
-        return Counts(float(source.any(1).sum()), float(discrete), float(counted.sum() - discrete))
+        rows = target[:, ~self.discrete].any(1).sum()
+        return Counts(*(float(n) for n in (source.any(1).sum(), discrete, counted.sum() - discrete, rows)))
 
 
 def read_ahead(reader: BatchReader, start: int, stop: int, device: torch.device) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 A small model on a large GPU is bound by the host: an R1-regularised step is several thousand launches of a few
 microseconds' work each. A captured step replays them without the host. What varies from step to step is either
 copied into fixed places (batch, step sizes, weights of the schedule, the seed) or selects among a few graphs (with or
-without penalties, with or without mismatched sources). Packed tokens get a fixed room (`pipeline.model.generator.FixedShapes`)
+without discriminator, penalties, with or without mismatched sources). Packed tokens get a fixed room (`pipeline.model.generator.FixedShapes`)
 that grows in coarse pieces when a batch needs more, which captures anew.
 
 The first steps of each kind run without a graph, as warm-up and as training at once: nothing is thrown away. A graph
@@ -26,6 +26,7 @@ from pipeline.training.schedule import Plan
 from pipeline.training.step import Losses, TrainingStep
 
 WARM_UPS = 3  # steps of each kind without a graph: compilation, workspaces and Adam's state are made in them
+NUMBERS = ("generator_lr", "lr", "mismatch", "fresh", "energy")  # of a Plan, which a graph reads on the device
 PIECES = 16  # room grows in sixteenths of the whole grid, the longest row in sixteenths of the tokens
 
 
@@ -36,7 +37,7 @@ class FixedStep:
         self.state = state
         self.device = state.flat_g.values.device
         self.random = torch.Generator(device=self.device)
-        self.numbers = torch.zeros(4, device=self.device)  # the schedule's numbers, in the order of Plan
+        self.numbers = torch.zeros(len(NUMBERS), device=self.device)
         self.places: dict[tuple[str, ...], Batch] = {}  # names of the tensors that a batch has → where they are put
         self.batch: Batch | None = None
         self.room: dict[str, float] = {}  # see pipeline.training.batches.Room
@@ -58,14 +59,14 @@ class FixedStep:
         for name, tensor in place.tensors().items():
             tensor.copy_(tensors[name], non_blocking=True)
         self.batch = place
-        host = torch.tensor([plan.generator_lr, plan.lr, plan.mismatch, plan.fresh])
+        host = torch.tensor([getattr(plan, name) for name in NUMBERS])
         self.numbers.copy_(host.pin_memory() if self.device.type == "cuda" else host, non_blocking=True)
         self.random.manual_seed(noise_seed)
         return changed
 
     def run(self, plan: Plan) -> tuple[Losses, FamilyStatistics | None]:
         """The step on what `load` left."""
-        numbers = dict(zip(("generator_lr", "lr", "mismatch", "fresh"), self.numbers.unbind(), strict=True))
+        numbers = dict(zip(NUMBERS, self.numbers.unbind(), strict=True))
         return self.state.advance(self.batch, replace(plan, **numbers), self.random)
 
     def _grow(self, batch: Batch) -> bool:
@@ -105,7 +106,7 @@ class GraphedStep:
         if self.fixed.load(batch, plan, noise_seed):
             self.graphs.clear()
             self.seen.clear()
-        kind = (plan.penalised, plan.mismatched, *batch.tensors())
+        kind = (plan.adversarial, plan.penalised, plan.mismatched, *batch.tensors())
         if kind not in self.graphs and self.seen[kind] < WARM_UPS:
             self.seen[kind] += 1
             return self._without_graph(plan)

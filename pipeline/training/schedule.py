@@ -15,19 +15,35 @@ class Plan:
     """What the schedules say of one step: numbers, or () tensors that hold them on the device.
 
     generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
-    average. penalised, mismatched: R1 and R2, or mismatched sources, are due.
+    average. energy: weight of the energy score. adversarial: the discriminator takes part. penalised, mismatched: R1 and
+    R2, or mismatched sources, are due.
     """
 
     generator_lr: float | Tensor
     lr: float | Tensor
     mismatch: float | Tensor
     fresh: float | Tensor
+    energy: float | Tensor
+    adversarial: bool
     penalised: bool
     mismatched: bool
 
 
+def adversarial_share(params: TrainParams, share: float) -> float:
+    """Share of the adversarial part of the training that lies behind after `share` of the whole; < 0 before it begins."""
+    start = params.adversarial_start
+    return (share - start) / (1.0 - start) if start < 1.0 else -1.0
+
+
+def energy_weight(params: TrainParams, share: float) -> float:
+    """Weight of the energy score after `share` of the training: the first one while the generator learns alone, then
+    linear to the final one at the end."""
+    behind = max(0.0, adversarial_share(params, share))
+    return params.energy_weight + (params.energy_final_weight - params.energy_weight) * behind
+
+
 def mismatch_weight(params: TrainParams, share: float) -> float:
-    """Weight of mismatched-source negatives after `share` of the training, linear from the first to the final one.
+    """Weight of mismatched-source negatives after `share` of the adversarial part, linear from the first to the final one.
 
     They make the discriminator look at x_S at all; kept up, they favour the most typical x_T and cost diversity.
     """

@@ -3,7 +3,7 @@
     min_θ max_φ E_{q(S,T)} { E_q log σ(f_φ(x; S, T)) + E_{p_θ(x_T|x_S) q(x_S)} log σ(−f_φ(x; S, T)) }
 
 in a non-saturating, relativistic or hinge form, with mismatched-source negatives, the communication
-loss, R1 and R2, and the likelihood route. Source: arXiv 2407.21319, equations 5 and 6.
+loss, R1 and R2, the likelihood route, and the energy score of two draws. Source: arXiv 2407.21319, equations 5 and 6.
 
 A generated batch serves both turns, and the relativistic generator compares it with the real logits
 of the discriminator's turn: one generator pass and one discriminator pass fewer a step.
@@ -14,6 +14,7 @@ Shapes: B rows of this process, L tokens, F features.
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,11 +29,28 @@ from pipeline.training.batches import Batch, Counts
 from pipeline.training.choices import choice_terms, kinds_of
 from pipeline.training.flat import FlatParameters
 from pipeline.training.input_gradient import BlockCalls, input_gradient
-from pipeline.training.losses import approximate_penalty, exact_penalty, likelihood_terms, mismatched_source
-from pipeline.training.schedule import Plan, learning_rate_factor, mismatch_weight
+from pipeline.training.losses import (
+    approximate_penalty,
+    energy_scores,
+    exact_penalty,
+    likelihood_terms,
+    mismatched_source,
+)
+from pipeline.training.schedule import Plan, adversarial_share, energy_weight, learning_rate_factor, mismatch_weight
 from pipeline.training.sharding import Replicated, Sharing
 
 Losses = dict[str, Tensor]
+
+
+class Draws(NamedTuple):
+    """(B, F) float32 each. raw: outputs before any draw. first: generated rows, for the discriminator; second: those with
+    a second draw of the continuous targets, where energy scores are asked for. paired: of the other task, where
+    communication is."""
+
+    raw: Tensor
+    first: Tensor
+    second: Tensor | None = None
+    paired: Tensor | None = None
 
 
 class NonFiniteError(RuntimeError):
@@ -75,6 +93,9 @@ class TrainingStep:
                 "'network.choice_passes' must be 1 where the adversarial loss teaches the choices (train.straight_through, "
                 f"or train.likelihood_weight 0). Got {generator.choice_passes}."
             )
+        scored = max(params.energy_weight, params.energy_final_weight) > 0
+        self.scored = scored and not bool(generator.discrete.all())  # the mean over no target is no term
+        generator.teaches = self.scored and not generator.straight_through
         self.autocast = autocast
         self.block_calls: BlockCalls | None = None  # compiled; None: the penalty is eager
         self.kinds = kinds_of(generator.body.groups, generator.spacing)
@@ -98,14 +119,18 @@ class TrainingStep:
         """The plan of step `step`; share as in `__call__`."""
         p = self.params
         share = step / p.steps if share is None else share
-        schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, share)
+        behind = adversarial_share(p, share)
+        adversarial = p.adversarial_weight > 0 and behind >= 0
+        schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, max(0.0, behind))
         return Plan(
             generator_lr=p.generator_lr * schedule,
             lr=p.lr * schedule,
             mismatch=mismatch,
             fresh=1 - min(p.ema_decay, (1 + step) / (10 + step)),
-            penalised=p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
-            mismatched=mismatch > 0,
+            energy=energy_weight(p, share),
+            adversarial=adversarial,
+            penalised=adversarial and p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
+            mismatched=adversarial and mismatch > 0,
         )
 
     def advance(self, batch: Batch, plan: Plan, generator: torch.Generator) -> tuple[Losses, FamilyStatistics | None]:
@@ -113,13 +138,13 @@ class TrainingStep:
         noise = RowNoise(generator, batch.batch_size, batch.places)
         self.adam_g.param_groups[0]["lr"], self.adam_d.param_groups[0]["lr"] = plan.generator_lr, plan.lr
         losses, statistics = {}, None
-        raw, fake, other_fake = self._generate(batch, noise)
+        draws = self._generate(batch, plan, noise)
         real_logits = None
-        if self.params.adversarial_weight > 0:
-            loss, statistics, real_logits, terms = self._discriminator_loss(batch, fake, other_fake, plan, noise)
+        if plan.adversarial:
+            loss, statistics, real_logits, terms = self._discriminator_loss(batch, draws, plan, noise)
             losses |= terms
             losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
-        loss, terms = self._generator_loss(batch, raw, fake, other_fake, real_logits)
+        loss, terms = self._generator_loss(batch, draws, plan, real_logits)
         losses |= terms
         losses["generator_gradient_norm"] = self._update(self.flat_g, self.adam_g, loss)
         self.own_average.lerp_(self.flat_g.own_values, plan.fresh)
@@ -146,23 +171,22 @@ class TrainingStep:
             )
 
     # -- the two turns --------------------------------------------------------------------------
-    def _generate(self, batch: Batch, noise: RowNoise) -> tuple[Tensor, Tensor, Tensor | None]:
-        """(raw outputs, generated rows, generated rows of the other task or None), each (B, F) float32."""
-        if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
-            with self._autocast(batch.features.device):
-                raw = self.generator.logits(batch.features, batch.role, noise, batch.rank).float()
-            return raw, raw, None
+    def _generate(self, batch: Batch, plan: Plan, noise: RowNoise) -> Draws:
         with self._autocast(batch.features.device):
-            drawn = self.generator(batch.features, batch.role, noise, batch.rank)
-            other = None
-            if self.params.communication_weight > 0 and batch.other_role is not None:
-                other = self.generator(batch.features, batch.other_role, noise, batch.other_rank).features.float()
-        return drawn.raw.float(), drawn.features.float(), other
+            asked = batch.features, batch.role, noise, batch.rank
+            if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
+                raw = self.generator.logits(*asked).float()
+                return Draws(raw, raw)
+            drawn, second = self.generator.twice(*asked) if self.scored else (self.generator(*asked), None)
+            paired = None
+            if plan.adversarial and self.params.communication_weight > 0 and batch.other_role is not None:
+                paired = self.generator(batch.features, batch.other_role, noise, batch.other_rank).features.float()
+        return Draws(drawn.raw.float(), drawn.features.float(), None if second is None else second.float(), paired)
 
     def _discriminator_loss(
-        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, plan: Plan, noise: RowNoise
+        self, batch: Batch, draws: Draws, plan: Plan, noise: RowNoise
     ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
-        p, rows = self.params, len(batch.features)
+        p, rows, fake = self.params, len(batch.features), draws.first
         inputs, roles = [batch.features, fake.detach()], [batch.role, batch.role]
         index = batch.mismatch_index
         if plan.mismatched and len(index):
@@ -173,7 +197,7 @@ class TrainingStep:
         with self._autocast(batch.features.device):
             shapes = self.discriminator.critic_shapes if len(inputs) == 3 else None
             logits = self.discriminator(torch.cat(inputs), torch.cat(roles), shapes).float()
-            cross = self._cross_logits(batch, fake, other_fake, logits[rows : 2 * rows], detach=True)
+            cross = self._cross_logits(batch, draws, logits[rows : 2 * rows], detach=True)
         mismatched = has_source = None
         if len(inputs) == 3:  # of a row that fills up its group only the first copy counts
             mismatched = logits[2 * rows :].index_select(0, batch.mismatch_place)
@@ -248,15 +272,15 @@ class TrainingStep:
             return exact_penalty(self.discriminator, features, role)
 
     def _generator_loss(
-        self, batch: Batch, raw: Tensor, fake: Tensor, other_fake: Tensor | None, real_logits: Tensor | None
+        self, batch: Batch, draws: Draws, plan: Plan, real_logits: Tensor | None
     ) -> tuple[Tensor, Losses]:
         p, terms = self.params, {}
-        loss = raw.new_zeros(())
+        loss = draws.raw.new_zeros(())
         if real_logits is not None:
             self.flat_d.require_gradients(False)
             with self._autocast(batch.features.device):
-                fake_logits = self.discriminator(fake, batch.role).float()
-                cross = self._cross_logits(batch, fake, other_fake, fake_logits, detach=False)
+                fake_logits = self.discriminator(draws.first, batch.role).float()
+                cross = self._cross_logits(batch, draws, fake_logits, detach=False)
             self.flat_d.require_gradients(True)
             loss, _ = generator_losses(
                 real_logits,
@@ -269,8 +293,12 @@ class TrainingStep:
                 n_families=len(FAMILIES),
             )
             terms["generator_loss"] = loss.detach()
+        if draws.second is not None:
+            score = self._energy_score(batch, draws)
+            loss = loss + plan.energy * score
+            terms["energy_score"] = score.detach()
         if p.likelihood_weight > 0:
-            categorical, continuous, score = self._likelihood(batch, raw)
+            categorical, continuous, score = self._likelihood(batch, draws.raw)
             if batch.relative != Counts():
                 categorical, score = categorical * batch.relative.discrete, score * batch.relative.discrete
                 continuous = continuous * batch.relative.continuous
@@ -280,6 +308,13 @@ class TrainingStep:
                 loss = loss + p.likelihood_weight * p.ranked_weight * score
                 terms["ranked_score"] = score.detach()
         return loss, terms
+
+    def _energy_score(self, batch: Batch, draws: Draws) -> Tensor:
+        """() mean over the rows of all processes with a continuous target; 0 without any."""
+        asked = (batch.role == TARGET) & ~self.generator.discrete
+        counted = asked[:, self.generator.token_of_feature]
+        scores = energy_scores(draws.first, draws.second, batch.features, counted)
+        return scores.sum() / asked.any(1).sum().clamp(min=1) * batch.relative.rows
 
     def _likelihood(self, batch: Batch, raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """() means over the targets that count: nats of choices, error of others, ranked score of choices."""
@@ -294,15 +329,13 @@ class TrainingStep:
         return nats, likelihood_terms(raw, batch.features, batch.role, others, share, error)[1], score
 
     def _cross_logits(
-        self, batch: Batch, fake: Tensor, other_fake: Tensor | None, own: Tensor, *, detach: bool
+        self, batch: Batch, draws: Draws, own: Tensor, *, detach: bool
     ) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
         """f(x¹; S₁,T₁), f(x¹; S₂,T₂), f(x²; S₁,T₁), f(x²; S₂,T₂); `own` is the first."""
-        if other_fake is None:
+        if draws.paired is None:
             return None
-        if detach:
-            fake, other_fake = fake.detach(), other_fake.detach()
-        inputs = torch.cat([fake, other_fake, other_fake])
-        roles = torch.cat([batch.other_role, batch.role, batch.other_role])
+        one, two = (x.detach() if detach else x for x in (draws.first, draws.paired))
+        inputs, roles = torch.cat([one, two, two]), torch.cat([batch.other_role, batch.role, batch.other_role])
         first_other, other_first, other_other = self.discriminator(inputs, roles).float().chunk(3)
         return own, first_other, other_first, other_other
 
