@@ -39,13 +39,14 @@ class Table:
         self.values.setdefault(task, {})[method] = scores
 
     def metrics(self, baseline_tasks: tuple[str, ...] = ("s50", "half", "image_to_label", "label_to_image")) -> dict:
-        """Flat names → numbers: all of the generator's, and each baseline's with its name behind on `baseline_tasks`."""
+        """Flat names → numbers: all of the generator's, and each baseline's with its name behind on `baseline_tasks`;
+        draws of the nearest rows, which sample as it does, on every task."""
         out = {}
         for task, methods in self.values.items():
             for method, scores in methods.items():
                 if method == "generator":
                     out |= task_names(task, scores)
-                elif task in baseline_tasks:
+                elif task in baseline_tasks or method == "nearest_draws":
                     out |= {f"{name}_{method}": value for name, value in task_names(task, scores).items()}
         return out
 

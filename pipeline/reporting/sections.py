@@ -49,7 +49,11 @@ HEADLINES = (
         "half_completion_accuracy",
         "Lower half from upper",
         "percent",
-        {"half_completion_accuracy_nearest": "nearest neighbour", "half_svm_draw_accuracy": "SVM's posterior"},
+        {
+            "half_completion_accuracy_nearest_draws": "draws of 5 nearest",
+            "half_completion_accuracy_nearest": "nearest neighbour",
+            "half_svm_draw_accuracy": "SVM's posterior",
+        },
     ),
     (
         "completion_diversity",
@@ -67,7 +71,16 @@ HEADLINES = (
         "completion_rmse_s50",
         "RMSE, half of the tokens given",
         "number",
-        {"completion_rmse_s50_nearest": "nearest neighbour", "completion_rmse_s50_iterative": "iterative imputer"},
+        {
+            "completion_rmse_s50_nearest_draws": "draws of 5 nearest",
+            "completion_rmse_s50_iterative": "iterative imputer",
+        },
+    ),
+    (
+        "completion_rmse_s90",
+        "RMSE, nine tenths of the tokens given",
+        "number",
+        {"completion_rmse_s90_nearest_draws": "draws of 5 nearest"},
     ),
     (
         "gmm25_tuned_full_coverage_share",
