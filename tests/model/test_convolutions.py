@@ -62,17 +62,21 @@ def test_the_image_is_that_of_the_schema():
     assert torch.equal(assembly.patches(image), x[:, :PIXELS].reshape(2, PATCHES, -1))
 
 
-def test_at_the_start_nothing_changes():
+def test_at_the_start_the_refinement_changes_nothing():
     torch.manual_seed(0)
     network = Generator(SCHEMA, PARAMS)
+    with torch.no_grad():
+        network.stem.embed.weight.zero_()
     plain = Generator(SCHEMA, replace(PARAMS, convolution_channels=0))
-    plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("refinement.")})
+    plain.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith(("refinement.", "stem."))})
     x, role = rows(2), roles(*[TARGET] * 6).repeat(2, 1)
     assert torch.equal(patches_of(network, x, role), patches_of(plain, x, role))
 
 
 def test_a_patch_sees_the_known_pixels_beside_it_alone():
     network, role = generator(attends=False), roles(SOURCE, TARGET, TARGET, HIDDEN, HIDDEN, HIDDEN)
+    with torch.no_grad():
+        network.stem.embed.weight.zero_()  # the refinement alone: the stem's two convolutions tell the whole patch
     x = rows(1)
     other = x.clone()
     other[:, : PIXELS // 6] *= -1  # the pixels of patch 0
@@ -153,4 +157,5 @@ def test_a_saved_generator_keeps_it(tmp_path):
 
 def test_without_an_image_there_are_none():
     schema = replace(SCHEMA, image=None)
-    assert Generator(schema, PARAMS).refinement is None and Discriminator(schema, PARAMS).stem is None
+    network = Generator(schema, PARAMS)
+    assert network.refinement is None and network.stem is None and Discriminator(schema, PARAMS).stem is None
