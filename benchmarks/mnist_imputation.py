@@ -63,6 +63,8 @@ SETTINGS = {
     "train": {
         "steps": 10**6,
         "adversarial_weight": 0.0,
+        "energy_weight": 0.0,
+        "energy_final_weight": 0.0,
         "continuous_likelihood_weight": 1.0,
         "continuous_error": "squared",
         "mismatch_weight": 0.0,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kernels.task_sampling import HIDDEN, TARGET
 from pipeline.base.model_groups import NetworkParams
+from pipeline.model.context import context_of
 from pipeline.model.convolutions import Stem
 from pipeline.model.transformer import FixedShapes, TokenTransformer
 from pipeline.rows.schema import Schema
@@ -31,6 +32,7 @@ class Discriminator(nn.Module):
         self.body = TokenTransformer(schema, params, attention_backend)
         channels = params.convolution_channels if schema.image is not None else 0
         self.stem = Stem(schema, params.width, channels) if channels else None
+        self.context = context_of(schema, params.width)
         self.critic_shapes: FixedShapes | None = None  # of real, generated and mismatched rows together
         self.minibatch_group = minibatch_group
         self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
@@ -47,8 +49,8 @@ class Discriminator(nn.Module):
         tokens = self.body.embed_values(features, visible)
         if self.stem is not None:
             tokens = tokens + self.stem(features, visible)
-        context = self.body.embed_context(features, visible)
-        if context is not None:
+        if self.context is not None:
+            context, _ = self.context(features, visible)
             tokens, cls = tokens + context[:, None], cls + context
         return tokens, cls
 

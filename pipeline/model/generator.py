@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.base.model_groups import NetworkParams
+from pipeline.model.context import context_of
 from pipeline.model.convolutions import Refinement, Stem
 from pipeline.model.noise import RowNoise, draw
 from pipeline.model.sums import cumulative
@@ -75,6 +76,7 @@ class Generator(nn.Module):
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
+        self.context = context_of(schema, params.width, params.noise_width, draws=True)
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
         channels = params.convolution_channels if schema.image is not None else 0
         self.stem = Stem(schema, params.width, channels) if channels else None
@@ -193,29 +195,14 @@ class Generator(nn.Module):
     ) -> Tensor:
         """(B, F) outputs before any draw. quiet: no noise goes in, dropout aside, since the output is a distribution to
         draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
-        source = role == SOURCE
-        embedded = self.body.embed_values(features, source)
-        known = None if self.stem is None else _without_ranks(self.stem(features, source), rank)
-        if known is not None:
-            embedded = embedded + known
-        context = self.body.embed_context(features, source)
-        context = None if context is None else _without_ranks(context, rank)
-        if quiet or self.order == "one_by_one":
-            cls = embedded.new_zeros(len(features), embedded.shape[-1]) if context is None else context
-            _, tokens = self.body(embedded, cls, role, rank, noise, shapes)
-        else:
-            shape = (len(features), self.body.n_tokens + 1, self.noise_width)
-            z = draw(torch.randn, shape, noise, features.device)
-            shared = self.global_noise(z[:, 0])
-            if context is not None:
-                shared = shared + context
-            unknown = self.token_noise(z[:, 1:]) + shared[:, None]
-            tokens = torch.where(source[..., None], embedded, unknown if known is None else unknown + known)
-            _, tokens = self.body(tokens, shared, role, rank, noise, shapes)
+        tokens, cls, direct = self._read(features, role, noise, rank, quiet or self.order == "one_by_one")
+        _, tokens = self.body(tokens, cls, role, rank, noise, shapes)
         parts = []
         for group, head in zip(self.body.groups, self.heads, strict=True):
             own = slice(group.tokens[0], group.tokens[-1] + 1)
             out = head(tokens[:, own])
+            if direct is not None:
+                out = out + direct[:, group.features].reshape(out.shape)
             if group.modality == "patch":
                 if self.refinement is not None and not quiet:
                     out = out + self._refined(tokens[:, own], out, features[:, group.features], role[:, own], rank)
@@ -223,6 +210,27 @@ class Generator(nn.Module):
             parts.append(out.flatten(1))
         raw = torch.cat(parts, 1) if len(parts) > 1 else parts[0]
         return raw if self.log_mass is None else self.trusted(raw, self.trust)
+
+    def _read(
+        self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, quiet: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """((B, L, W) tokens and (B, W) CLS that the body reads, (B, F) first outputs or None); arguments as in `_raw`."""
+        source, z = role == SOURCE, None
+        tokens = self.body.embed_values(features, source)
+        beside = None if self.stem is None else _without_ranks(self.stem(features, source), rank)
+        if beside is not None:
+            tokens = tokens + beside
+        shared, direct = tokens.new_zeros(len(features), tokens.shape[-1]), None
+        if not quiet:
+            z = draw(torch.randn, (len(features), self.body.n_tokens + 1, self.noise_width), noise, features.device)
+            shared = self.global_noise(z[:, 0])
+        if self.context is not None:
+            context, direct = self.context(features, source, None if z is None else z[:, 0])
+            shared, direct = shared + _without_ranks(context, rank), _without_ranks(direct, rank)
+        if z is not None:
+            unknown = self.token_noise(z[:, 1:]) + shared[:, None]
+            tokens = torch.where(source[..., None], tokens, unknown if beside is None else unknown + beside)
+        return tokens, shared, direct
 
     def _refined(self, tokens: Tensor, out: Tensor, features: Tensor, role: Tensor, rank: Tensor | None) -> Tensor:
         """(B, G, P²C) correction of the patches `out`, see `Refinement`; 0 in a row with ranks.

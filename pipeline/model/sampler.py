@@ -22,6 +22,7 @@ from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.base.fields import ParamsError
 from pipeline.base.model_groups import NetworkParams
 from pipeline.base.params import merge_params
+from pipeline.model.context import hidden_width
 from pipeline.model.generator import Generator
 from pipeline.model.network_files import load_state, read_network, save_network
 from pipeline.rows.schema import Schema
@@ -223,6 +224,9 @@ def _check_sizes(state: dict[str, Tensor], schema: Schema, network: NetworkParam
     wanted |= {f"body.embed.{i}.weight": (width, group.width) for i, group in enumerate(schema.groups)}
     if network.convolution_channels and schema.image is not None:
         wanted["refinement.second.weight"] = (network.convolution_channels, network.convolution_channels, 3, 3)
+    if not all(t.discrete for t in schema.tokens):
+        inputs = schema.n_features + schema.n_tokens + network.noise_width
+        wanted["context.first.weight"] = (hidden_width(width), inputs)
     for name, shape in wanted.items():
         found = tuple(state[name].shape) if name in state else None
         if found != shape:

@@ -86,7 +86,6 @@ class TokenTransformer(nn.Module):
         self.fixed_shapes: FixedShapes | None = None
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         self.embed = nn.ModuleList(nn.Linear(g.width, width, bias=False) for g in self.groups)
-        self.context = _context(schema, width)
         self.position = nn.Parameter(torch.randn(schema.n_tokens, width) * POSITION_SCALE)
         if params.position == "grid":
             on_grid = [i for i, t in enumerate(schema.tokens) if t.modality == "patch"]
@@ -112,18 +111,6 @@ class TokenTransformer(nn.Module):
             values = features[:, group.features].reshape(len(features), len(group.tokens), group.width)
             parts.append(layer(values))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-
-    def embed_context(self, features: Tensor, read: Tensor) -> Tensor | None:
-        """(B, W) what the categories among the tokens `read` (B, L) bool say to every other token; None where a schema
-        has no category or nothing continuous beside it. features: (B, F).
-
-        A category concerns all of an image. Through attention alone a patch learns late to look at the one token of many
-        that names it; like the noise that the parts of a sample share, it goes to each of them instead.
-        """
-        if self.context is None:
-            return None
-        known = torch.where(read[:, self.token_of_feature], features, features.new_zeros(()))
-        return self.context(torch.cat([known[:, g.features] for g in self.groups if g.modality == "categorical"], 1))
 
     def forward(
         self,
@@ -170,16 +157,6 @@ class TokenTransformer(nn.Module):
             return None
         shape = (packing.batch, packing.tokens, block.mlp_in.out_features)
         return pack(draw(torch.rand, shape, noise, packing.index.device) >= block.dropout, packing)
-
-
-def _context(schema: Schema, width: int) -> nn.Linear | None:
-    """See `TokenTransformer.embed_context`; unit variance of what it gives at the start."""
-    categories = [t for t in schema.tokens if t.modality == "categorical"]
-    if not categories or all(t.discrete for t in schema.tokens):
-        return None
-    layer = nn.Linear(sum(t.width for t in categories), width, bias=False)
-    nn.init.normal_(layer.weight, std=len(categories) ** -0.5)
-    return layer
 
 
 def _waves(places: Tensor, width: int) -> Tensor:

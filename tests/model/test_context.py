@@ -74,6 +74,7 @@ def test_a_target_reads_the_known_pixels_beside_it():
     network = generator()
     with torch.no_grad():
         network.refinement.last.weight.zero_()  # what is read, not what is corrected
+        network.context.second.weight.zero_()  # which tells every target of every pixel
     role = torch.tensor([[SOURCE, TARGET, TARGET, HIDDEN, HIDDEN, HIDDEN, HIDDEN]])
     x = rows(1)
     other = x.clone()
@@ -93,9 +94,10 @@ def test_the_discriminator_hears_of_the_category_at_every_token():
     assert torch.equal(critic(rows(2, 0).double(), hidden), critic(rows(2, 1).double(), hidden))
 
 
-def test_without_categories_or_without_anything_else_there_is_no_context():
+def test_without_categories_there_is_a_context_and_without_anything_else_none():
     patches = replace(SCHEMA, tokens=SCHEMA.tokens[:-1], columns=SCHEMA.columns[:-1], label="", categories={})
-    assert Generator(patches, NETWORK).body.context is None
+    role = torch.tensor([[SOURCE] + [TARGET] * 5])
+    assert torch.isfinite(Generator(patches, NETWORK)(rows(1)[:, :PIXELS], role).features).all()
     label = replace(SCHEMA.tokens[-1], columns=(0,))
     alone = replace(SCHEMA, tokens=(label,), columns=SCHEMA.columns[-1:], image=None)
-    assert Generator(alone, NETWORK).body.context is None
+    assert Generator(alone, NETWORK).context is None

@@ -31,7 +31,7 @@ def rows(n: int) -> torch.Tensor:
 
 
 def generator(*, attends: bool = True) -> Generator:
-    """A generator whose refinement has left its start; without attention nothing else passes between tokens."""
+    """A generator whose refinement has left its start; without attention and context nothing else passes between tokens."""
     torch.manual_seed(0)
     network = Generator(SCHEMA, PARAMS).eval()
     with torch.no_grad():
@@ -39,6 +39,7 @@ def generator(*, attends: bool = True) -> Generator:
         if not attends:
             for block in network.body.blocks:
                 block.attention_out.weight.zero_()
+            network.context.second.weight.zero_()
     return network
 
 
@@ -104,6 +105,7 @@ def critic(*, attends: bool = True) -> Discriminator:
         with torch.no_grad():
             for block in network.body.blocks:
                 block.attention_out.weight.zero_()
+            network.context.second.weight.zero_()
     return network
 
 
