@@ -12,6 +12,7 @@ from kernels.task_sampling import HIDDEN, TARGET
 from pipeline.base.model_groups import NetworkParams
 from pipeline.model.context import context_of
 from pipeline.model.convolutions import Stem
+from pipeline.model.generator import Generator
 from pipeline.model.transformer import FixedShapes, TokenTransformer
 from pipeline.rows.schema import Schema
 
@@ -37,6 +38,19 @@ class Discriminator(nn.Module):
         self.minibatch_group = minibatch_group
         self.cls_logit = nn.Linear(params.width * (2 if minibatch_group > 1 else 1), 1)
         self.patch_logit = nn.Linear(params.width, 1) if patch_logit else None
+
+    @torch.no_grad()
+    def start_from(self, generator: Generator) -> None:
+        """Takes over what a generator that learnt alone knows of rows: its transformer, its convolutions over what is read,
+        its context but for the noise. A discriminator that starts from nothing cannot tell good samples for long."""
+        self.body.load_state_dict(generator.body.state_dict())
+        if self.stem is not None:
+            self.stem.load_state_dict(generator.stem.state_dict())
+        if self.context is not None:
+            known = self.context.first.in_features
+            theirs = {k: v for k, v in generator.context.state_dict().items() if not k.startswith("direct.")}
+            theirs["first.weight"] = theirs["first.weight"][:, :known]
+            self.context.load_state_dict(theirs)
 
     def forward(self, features: Tensor, role: Tensor, shapes: FixedShapes | None = None) -> Tensor:
         """(B,) logits. features: (B, F); role: (B, L); shapes: instead of the body's. Consecutive runs of

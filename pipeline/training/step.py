@@ -141,6 +141,8 @@ class TrainingStep:
         draws = self._generate(batch, plan, noise)
         real_logits = None
         if plan.adversarial:
+            if self.params.adversarial_start > 0 and not self.adam_d.state:  # its first turn
+                self.discriminator.start_from(self.generator)
             loss, statistics, real_logits, terms = self._discriminator_loss(batch, draws, plan, noise)
             losses |= terms
             losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
