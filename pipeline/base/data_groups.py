@@ -82,7 +82,7 @@ class TasksParams:
     train_rows: int = ranged(131072, 64, 2**31, "rows of the training bank")
     evaluation_rows: int = ranged(4096, 64, 2**31, "rows of the fixed evaluation bank")
     weights: dict[str, float] = ranged(
-        {"joint": 0.25, "modality": 0.3, "beta_random": 0.2, "half": 0.25},
+        {"joint": 0.2, "modality": 0.2, "beta_random": 0.4, "half": 0.2},
         0.0,
         1e6,
         "mixture weights of the families; normalised",
@@ -96,7 +96,7 @@ class TasksParams:
     mae_target_share: float = ranged(0.75, 0.0, 1.0, "share of patches that are targets in mae")
     column_missing_share: float = ranged(0.3, 0.0, 1.0, "probability that a column is missing in column_missing")
     causal_prefix_share: float = ranged(0.0, 0.0, 1.0, "share of causal tasks with a random source prefix; 0: GPT")
-    label_to_image_share: float = ranged(0.6, 0.0, 1.0, "share of modality tasks whose target is the image")
+    label_to_image_share: float = ranged(0.5, 0.0, 1.0, "share of modality tasks whose target is the image")
     label_visible_share: float = ranged(
-        0.5, 0.0, 1.0, "share of block and half tasks whose label token is visible (target or source)"
+        0.9, 0.0, 1.0, "share of block and half tasks whose label token is visible (target or source)"
     )

@@ -35,7 +35,7 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(7500, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(3000, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
@@ -55,20 +55,22 @@ class TrainParams:
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     adversarial_start: float = ranged(
-        0.0, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
+        0.4, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
     )
     energy_weight: float = ranged(
-        0.0,
+        2.0,
         0.0,
         1e3,
         "weight of the energy score of two draws of the continuous targets; 0 and final 0: no second draw",
     )
     energy_final_weight: float = ranged(
-        0.0, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
+        1.0, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
     )
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
-    mismatch_weight: float = ranged(1.0, 0.0, 1e3, "weight of mismatched-source negatives at the first step")
-    mismatch_final_weight: float = ranged(0.01, 0.0, 1e3, "weight that it falls to, linearly")
+    mismatch_weight: float = ranged(
+        0.3, 0.0, 1e3, "weight of mismatched-source negatives at the first adversarial step"
+    )
+    mismatch_final_weight: float = ranged(0.0, 0.0, 1e3, "weight that it falls to, linearly")
     mismatch_decay_end: float = ranged(
         0.3, 0.0, 1.0, "share of the adversarial part after which it has fallen; 0: at once"
     )
@@ -80,7 +82,7 @@ class TrainParams:
     ranked_weight: float = ranged(0.0, 0.0, 1e3, "weight of the ranked probability score of bins and categories in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")
-    penalty_weight: float = ranged(0.3, 0.0, 1e4, "γ of R1 and of R2")
+    penalty_weight: float = ranged(0.1, 0.0, 1e4, "γ of R1 and of R2")
     penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
     penalty_precision: str = chosen(
         "autocast", ("autocast", "float32"), "of the exact penalty; autocast: that of the rest of the step"
@@ -89,8 +91,8 @@ class TrainParams:
     patch_logit: bool = described(True, "add the mean of a per-target-token logit to the CLS logit")
     minibatch_group: int = ranged(8, 1, 1024, "rows per group of the minibatch standard deviation; 1: off")
     straight_through: bool = described(False, "adversarial gradients pass the draw of categories")
-    lr: float = ranged(1e-3, 0.0, 1.0, "Adam step size of the discriminator")
-    generator_lr: float = ranged(1e-3, 0.0, 1.0, "Adam step size of the generator")
+    lr: float = ranged(2e-3, 0.0, 1.0, "Adam step size of the discriminator")
+    generator_lr: float = ranged(3e-3, 0.0, 1.0, "Adam step size of the generator")
     beta1: float = ranged(0.0, 0.0, 0.999, "Adam first-moment decay; 0 suits adversarial losses, 0.9 likelihood alone")
     beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay")
     weight_decay: float = ranged(0.0, 0.0, 10.0, "decoupled weight decay of Adam, times the step size")
@@ -99,8 +101,8 @@ class TrainParams:
     clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")
     ema_decay: float = ranged(0.998, 0.0, 1.0, "decay of the averaged generator per step")
     log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")
-    sample_interval: int = ranged(2000, 1, 10**8, "steps between saved sample grids")
-    checkpoint_interval: int = ranged(1000, 1, 10**8, "steps between checkpoints")
+    sample_interval: int = ranged(1000, 1, 10**8, "steps between saved sample grids")
+    checkpoint_interval: int = ranged(500, 1, 10**8, "steps between checkpoints")
     deterministic: bool = described(
         False, "only algorithms whose sums have one order, so that a GPU repeats itself bit by bit; slower there"
     )

@@ -31,10 +31,10 @@ class EvaluateParams:
 class SimulateParams:
     """simulate → data/simulations: the paper's 25-GMM, 2-GMM and BigLearn-EM."""
 
-    seeds: int = ranged(8, 1, 100000, "independent runs")
+    seeds: int = ranged(4, 1, 100000, "independent runs")
     threads: int = ranged(2, 1, 1024, "runs at a time; no result depends on it")
     figures: bool = described(True, "draw the figures and the animation")
-    animation_frames: int = ranged(40, 2, 1000, "frames of the 25-GMM animation")
+    animation_frames: int = ranged(24, 2, 1000, "frames of the 25-GMM animation")
     gmm25_paper: bool = described(True, "also run the paper's schedule and joint-only matching, the baselines")
     gmm25_outer: int = ranged(1000, 1, 10**6, "tuned schedule: tasks, each with one random direction")
     gmm25_inner: int = ranged(100, 1, 10**5, "tuned schedule: steps per task")

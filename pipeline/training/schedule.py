@@ -63,6 +63,25 @@ def learning_rate_factor(params: TrainParams, step: int, share: float | None = N
     return warm * left
 
 
+def plan_of(params: TrainParams, step: int, share: float | None = None) -> Plan:
+    """The plan of step `step`; share as in `TrainingStep.__call__`."""
+    share = step / params.steps if share is None else share
+    behind = adversarial_share(params, share)
+    adversarial = params.adversarial_weight > 0 and behind >= 0
+    due = params.penalty != "none" and params.penalty_weight > 0 and step % params.penalty_interval == 0
+    schedule, mismatch = learning_rate_factor(params, step, share), mismatch_weight(params, max(0.0, behind))
+    return Plan(
+        generator_lr=params.generator_lr * schedule,
+        lr=params.lr * schedule,
+        mismatch=mismatch,
+        fresh=1 - min(params.ema_decay, (1 + step) / (10 + step)),
+        energy=energy_weight(params, share),
+        adversarial=adversarial,
+        penalised=adversarial and due,
+        mismatched=adversarial and mismatch > 0,
+    )
+
+
 def noise_seed(seed: int, step: int) -> int:
     """63-bit seed of one step."""
     return int(np.random.SeedSequence([seed, step, 0]).generate_state(1, np.uint64)[0] >> 1)

@@ -36,7 +36,7 @@ from pipeline.training.losses import (
     likelihood_terms,
     mismatched_source,
 )
-from pipeline.training.schedule import Plan, adversarial_share, energy_weight, learning_rate_factor, mismatch_weight
+from pipeline.training.schedule import Plan, plan_of
 from pipeline.training.sharding import Replicated, Sharing
 
 Losses = dict[str, Tensor]
@@ -117,21 +117,7 @@ class TrainingStep:
 
     def plan(self, step: int, share: float | None = None) -> Plan:
         """The plan of step `step`; share as in `__call__`."""
-        p = self.params
-        share = step / p.steps if share is None else share
-        behind = adversarial_share(p, share)
-        adversarial = p.adversarial_weight > 0 and behind >= 0
-        schedule, mismatch = learning_rate_factor(p, step, share), mismatch_weight(p, max(0.0, behind))
-        return Plan(
-            generator_lr=p.generator_lr * schedule,
-            lr=p.lr * schedule,
-            mismatch=mismatch,
-            fresh=1 - min(p.ema_decay, (1 + step) / (10 + step)),
-            energy=energy_weight(p, share),
-            adversarial=adversarial,
-            penalised=adversarial and p.penalty != "none" and p.penalty_weight > 0 and step % p.penalty_interval == 0,
-            mismatched=adversarial and mismatch > 0,
-        )
+        return plan_of(self.params, step, share)
 
     def advance(self, batch: Batch, plan: Plan, generator: torch.Generator) -> tuple[Losses, FamilyStatistics | None]:
         """One step as planned; with fixed shapes it never waits for the device. generator: seeds every draw."""

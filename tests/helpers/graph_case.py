@@ -13,6 +13,7 @@ from pipeline.training.batches import BatchReader
 
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abcd"))
 NETWORK = NetworkParams(width=16, depth=2, heads=2, noise_width=4)
+EARLIER = {"mismatch_weight": 1.0, "mismatch_final_weight": 0.01, "lr": 1e-3, "generator_lr": 1e-3}
 MIXTURE = {"joint": 1.0, "modality": 1.0, "beta_random": 1.0}
 
 

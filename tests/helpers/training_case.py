@@ -19,6 +19,11 @@ from pipeline.training.losses import exact_penalty
 from pipeline.training.step import TrainingStep
 
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abc"))
+ADVERSARIAL = {
+    "adversarial_start": 0.0,
+    "energy_weight": 0.0,
+    "energy_final_weight": 0.0,
+}  # from the first step on, alone
 NETWORK = NetworkParams(width=32, depth=2, heads=2, noise_width=8, convolution_channels=0)  # what the kernels serve
 
 
@@ -45,7 +50,7 @@ def random_batch(rows: int, seed: int = 0, schema: Schema = SCHEMA) -> Batch:
 
 def training_step(backend: str, device: str, params: TrainParams | None = None) -> TrainingStep:
     """A fresh step with the same weights whatever the backend; float32 throughout."""
-    params = params or TrainParams(minibatch_group=4, penalty_interval=1, attention_backend=backend)
+    params = params or TrainParams(minibatch_group=4, penalty_interval=1, attention_backend=backend, **ADVERSARIAL)
     torch.manual_seed(0)
     generator = Generator(SCHEMA, NETWORK, backend).to(device)
     discriminator = Discriminator(SCHEMA, NETWORK, minibatch_group=4, attention_backend=backend).to(device)

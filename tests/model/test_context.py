@@ -101,3 +101,18 @@ def test_without_categories_there_is_a_context_and_without_anything_else_none():
     label = replace(SCHEMA.tokens[-1], columns=(0,))
     alone = replace(SCHEMA, tokens=(label,), columns=SCHEMA.columns[-1:], image=None)
     assert Generator(alone, NETWORK).context is None
+
+
+def test_the_discriminator_takes_over_what_the_generator_reads():
+    torch.manual_seed(0)
+    network, critic = Generator(SCHEMA, NETWORK), Discriminator(SCHEMA, NETWORK, minibatch_group=2)
+    critic.start_from(network)
+    role = torch.tensor([[SOURCE] * 7]).repeat(2, 1)
+    x = rows(2)
+    tokens, cls = critic.inputs(x, role)
+    context, _ = network.context(x, role == SOURCE)
+    torch.testing.assert_close(cls, context)
+    torch.testing.assert_close(tokens, network._read(x, role, None, None, quiet=True)[0] + context[:, None])
+    for name, value in network.body.state_dict().items():
+        assert torch.equal(value, critic.body.state_dict()[name])
+        assert value.data_ptr() != critic.body.state_dict()[name].data_ptr()

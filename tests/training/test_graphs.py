@@ -14,7 +14,8 @@ from pipeline.training.batches import Counts
 from pipeline.training.build import build_step
 from pipeline.training.graphs import FixedStep
 from pipeline.training.step import TrainingStep
-from tests.helpers.graph_case import MIXTURE, NETWORK, SCHEMA, make_reader
+from tests.helpers.graph_case import EARLIER, MIXTURE, NETWORK, SCHEMA, make_reader
+from tests.helpers.training_case import ADVERSARIAL
 
 WAITING = {
     torch.ops.aten._local_scalar_dense.default,
@@ -37,7 +38,8 @@ class NeverWaits(TorchDispatchMode):
 
 def make_step(**changes) -> TrainingStep:
     network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "convolution_channels") if k in changes})
-    train = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, **changes})
+    settings = {"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, **ADVERSARIAL, **EARLIER}
+    train = TrainParams(**(settings | changes))
     params = replace(merge_params({}), network=network, train=train)
     return build_step(params, SCHEMA, torch.device("cpu"), 0)
 
@@ -51,6 +53,7 @@ def make_step(**changes) -> TrainingStep:
         ({"penalty": "approximate"}, {"causal": 1.0, "beta_random": 1.0}),
         ({"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0}, MIXTURE),
         ({"choice_passes": 3}, MIXTURE),
+        ({"energy_weight": 1.0}, MIXTURE),
         ({"convolution_channels": 4}, MIXTURE),
     ],
 )

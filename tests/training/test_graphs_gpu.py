@@ -12,7 +12,8 @@ from pipeline.base.params import merge_params
 from pipeline.training.build import build_step
 from pipeline.training.graphs import WARM_UPS, GraphedStep
 from pipeline.training.step import TrainingStep
-from tests.helpers.graph_case import MIXTURE, NETWORK, SCHEMA, make_reader
+from tests.helpers.graph_case import EARLIER, MIXTURE, NETWORK, SCHEMA, make_reader
+from tests.helpers.training_case import ADVERSARIAL
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda")
@@ -21,6 +22,7 @@ CUDA = torch.device("cuda")
 def make_step(**changes) -> TrainingStep:
     network = replace(NETWORK, **{k: changes.pop(k) for k in ("choice_passes", "convolution_channels") if k in changes})
     settings = {"steps": 100, "minibatch_group": 4, "warmup_steps": 4, "penalty_interval": 2, "autocast": "none"}
+    settings |= {**ADVERSARIAL, **EARLIER}
     params = replace(merge_params({}), network=network, train=TrainParams(**(settings | changes)))
     return build_step(params, SCHEMA, CUDA, 0)
 
@@ -34,9 +36,19 @@ def make_step(**changes) -> TrainingStep:
         {"adversarial_weight": 0.0, "continuous_likelihood_weight": 1.0, "continuous_error": "squared"},
         {"autocast": "bfloat16"},
         {"choice_passes": 3},
+        {"energy_weight": 1.0, "adversarial_start": 0.05},
         {"convolution_channels": 4, "autocast": "bfloat16"},
     ],
-    ids=["default", "mismatch ends", "communication", "likelihood", "bfloat16", "choice passes", "refinement"],
+    ids=[
+        "default",
+        "mismatch ends",
+        "communication",
+        "likelihood",
+        "bfloat16",
+        "choice passes",
+        "energy score",
+        "refinement",
+    ],
 )
 def test_graphs_replay_the_step(tmp_path, changes):
     reader = make_reader(tmp_path, MIXTURE, pairs="communication_weight" in changes)

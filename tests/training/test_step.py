@@ -19,9 +19,11 @@ from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
 from pipeline.training.schedule import learning_rate_factor, mismatch_weight
 from pipeline.training.step import NonFiniteError, TrainingStep
+from tests.helpers.training_case import ADVERSARIAL
 
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)
+FIXED = {**ADVERSARIAL, "mismatch_weight": 1.0, "mismatch_final_weight": 0.01}
 ALL_FAMILIES = TasksParams(weights={"joint": 1.0, "modality": 1.0, "half": 1.0, "causal": 1.0, "permutation": 1.0})
 
 
@@ -37,7 +39,7 @@ def batches(tmp_path_factory) -> list[Batch]:
 
 def fresh(*, dropout: float = 0.0, **changes) -> TrainingStep:
     torch.manual_seed(0)
-    params = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 0, **changes})
+    params = TrainParams(**{"steps": 100, "minibatch_group": 4, "warmup_steps": 0, **FIXED, **changes})
     generator = Generator(SCHEMA, replace(NETWORK, dropout=dropout))
     critic = Discriminator(SCHEMA, NETWORK, patch_logit=params.patch_logit, minibatch_group=4)
     return TrainingStep(generator, critic, deepcopy(generator), params)
@@ -139,7 +141,9 @@ def test_learning_rate_warms_up_holds_and_falls():
 
 
 def test_mismatch_weight_falls_to_its_final_value():
-    params = TrainParams(mismatch_weight=1.0, mismatch_final_weight=0.2, mismatch_decay_end=0.5)
+    params = TrainParams(
+        mismatch_weight=1.0, mismatch_final_weight=0.2, mismatch_decay_end=0.5
+    )  # of the adversarial part
     assert [round(mismatch_weight(params, s), 6) for s in (0.0, 0.25, 0.5, 1.0)] == [1.0, 0.6, 0.2, 0.2]
     params.mismatch_decay_end = 0.0
     assert mismatch_weight(params, 0.0) == 0.2
