@@ -17,10 +17,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.textfiles.detecting import is_date
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.numerals import LARGEST_INTEGER, Marks, Number, NumberFormat, read_number
 
-LOOSE = ("-", "--", "---", ".", "..", "...", "–", "—", "*", "**")  # missing where all else in a column is a number or a date
+LOOSE = (
+    "-",
+    "--",
+    "---",
+    ".",
+    "..",
+    "...",
+    "–",
+    "—",
+    "*",
+    "**",
+)  # missing where all else in a column is a number or a date
 FEW = 8  # words of a column that are remembered to be named
 MOST_REMEMBERED = 200_000  # texts whose reading is remembered
 WORDLIKE = ("NA", "None", "none", "NONE", "null", "NULL", "nan", "NaN", "missing", "unknown")
@@ -102,8 +114,6 @@ class TextColumn:
         self.least, self.most = min(self.least, number.decimals), max(self.most, number.decimals)
 
     def _add_word(self, text: str, plain: str, count: int, line: int) -> None:
-        from pipeline.textfiles.detecting import is_date
-
         other = Marks("." if self.marks.decimal == "," else ",", self.marks.decimal)
         self.stranger_cells += count
         self.stranger_line = self.stranger_line or line

@@ -14,6 +14,7 @@ Shapes: N rows of a part, C columns.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,9 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.textfiles.columns import MissingWords, TextColumn
 from pipeline.textfiles.detecting import detect_dialect
-from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, open_text
+from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import detect_marks
-from pipeline.textfiles.records import Dialect, Record, cell_of, is_quoted, records, value_of
+from pipeline.textfiles.reading import Reading
+from pipeline.textfiles.records import Dialect, Record, Stamps, cell_of, is_quoted, line_end, records, value_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,53 +33,6 @@ if TYPE_CHECKING:
 SAMPLE_CHARACTERS = 1 << 18
 SCANNED = 8192  # rows at a time in the first pass
 NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "spaces", "": "none (one column)"}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a user says about a text file; what is empty is detected.
-
-    missing: texts that mean a missing cell, in place of the usual ones; the empty cell always does. quote: "none" for
-    a file without quotes. header: None: detected.
-    """
-
-    separator: str = ""
-    encoding: str = ""
-    decimal: str = ""
-    thousands: str = ""
-    quote: str = ""
-    comment: str = ""
-    header: bool | None = None
-    missing: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if self.decimal not in ("", ".", ","):
-            raise TableFileError(f"'decimal' must be . or a comma. Got {self.decimal!r}.")
-        if self.decimal and self.decimal == self.thousands:
-            raise TableFileError(f"'decimal' and 'thousands' must differ. Got {self.decimal!r} for both.")
-        for name in ("separator", "thousands"):
-            if len(self._plain(name)) > 1:
-                raise TableFileError(f"'{name}' must be one character, or tab. Got {getattr(self, name)!r}.")
-        if self.quote not in ("", "none") and len(self.quote) != 1:
-            raise TableFileError(f"'quote' must be one character, or none. Got {self.quote!r}.")
-
-    def _plain(self, name: str) -> str:
-        text = getattr(self, name)
-        named = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "spaces": " ", "bar": "|"}
-        return named.get(text, text)
-
-    def dialect(self) -> dict[str, str | bool]:
-        """The fields of Dialect that are given."""
-        given: dict[str, str | bool] = {}
-        if self.separator:
-            given["separator"] = self._plain("separator")
-        if self.quote:
-            given["quote"] = "" if self.quote == "none" else self.quote
-        if self.comment:
-            given["comment"] = "" if self.comment == "none" else self.comment
-        if self.header is not None:
-            given["header"] = self.header
-        return given
 
 
 @dataclass
@@ -102,13 +57,14 @@ class DelimitedFile:
         """
         path = Path(path)
         encoding = detect_encoding(path, reading.encoding)
-        with _explained(path, encoding), open_text(path, encoding) as lines:
+        with explained(path, encoding), open_text(path, encoding) as lines:
             sample = _sample(lines)
         given = reading.dialect()
         if ".tsv" in path.suffixes and "separator" not in given:
             given["separator"] = "\t"
         dialect = detect_dialect(sample, given, path.name)
-        table = DelimitedFile(path, encoding, dialect, [])
+        ends = Counter(line_end(line) for line in sample[:1000])
+        table = DelimitedFile(path, encoding, dialect, [], end=ends.most_common(1)[0][0] or "\n")
         table._name_columns(sample, reading, MissingWords(usual if reading.missing is None else reading.missing))
         table._scan()
         return table
@@ -140,12 +96,12 @@ class DelimitedFile:
     # -- reading -----------------------------------------------------------------------------------
     def records(self) -> Iterator[Record]:
         """Every record of the file but its header's cells: header and other lines come as records without cells."""
-        with _explained(self.path, self.encoding), open_text(self.path, self.encoding) as lines:
+        with explained(self.path, self.encoding), open_text(self.path, self.encoding) as lines:
             header = self.dialect.header
             for record in records(lines, self.dialect, self.path.name):
                 if header and record.cells is not None:
                     header = False
-                    record = replace(record, raw=record.text(), cells=None)
+                    record = replace(record, raw=record.text(), cells=None, header=True)
                 yield record
 
     def parts(self, rows: int) -> Iterator[list[Record]]:
@@ -178,10 +134,30 @@ class DelimitedFile:
         return pd.DataFrame({c.name: c.series(v) for c, v in zip(self.columns, values, strict=True)})
 
     # -- writing -----------------------------------------------------------------------------------
-    def filled_text(self, part: list[Record], filled: pd.DataFrame) -> str:
+    def filled_text(self, part: list[Record], filled: pd.DataFrame, stamps: Stamps | None = None) -> str:
         """The text of a part with its missing cells taken from `filled` (N rows), the other cells as they are."""
+        new = self._new_cells(part, filled)
+        out, row = [], 0
+        for record in part:
+            if record.cells is None:
+                if stamps is None or stamps.lines:
+                    out.append(self._joined(stamps.names, record) if stamps and record.header else record.text())
+                continue
+            record = self._written(record, new[row]) if row in new else record
+            out.append(self._joined(stamps.of_row(row), record) if stamps else record.text())
+            row += 1
+        return "".join(out)
+
+    def _joined(self, first: tuple, record: Record) -> str:
+        """A record's text with further cells before it, and a line end."""
+        separator = (self.dialect.separator or ",") + self.dialect.pad
+        text = record.text() if record.text().endswith(("\n", "\r")) else record.text() + self.end
+        return "".join(f"{value}{separator}" for value in first) + text
+
+    def _new_cells(self, part: list[Record], filled: pd.DataFrame) -> dict[int, dict[int, str]]:
+        """Row → column → the text of what was missing and is known in `filled`."""
         values = self.values(part)
-        new = {}  # row → column → text of the cell
+        new: dict[int, dict[int, str]] = {}
         for place, column in enumerate(self.columns):
             gaps = [i for i, v in enumerate(values[place]) if v is None]
             if gaps and column.name in filled.columns:
@@ -191,14 +167,17 @@ class DelimitedFile:
                 for row in gaps:
                     if known[row]:
                         new.setdefault(row, {})[place] = column.text(cells[row])
-        out, row = [], 0
-        for record in part:
-            if record.cells is None:
-                out.append(record.text())
-                continue
-            out.append((self._written(record, new[row]) if row in new else record).text())
-            row += 1
-        return "".join(out)
+        return new
+
+    def texts(self, part: list[Record], filled: pd.DataFrame) -> list[list[str]]:
+        """N lists of what the cells say, as text: for a file of another dialect."""
+        new, out, d = self._new_cells(part, filled), [], self.dialect
+        for row, record in enumerate(r for r in part if r.cells is not None):
+            cells = [value_of(c, d) for c in _padded(record.cells, len(self.columns))]
+            for place, text in new.get(row, {}).items():
+                cells[place] = text
+            out.append(cells)
+        return out
 
     def _written(self, record: Record, values: dict[int, str]) -> Record:
         cells = list(record.cells)
@@ -237,9 +216,8 @@ class DelimitedFile:
                     self._ragged(record, width)
             cells = [r.cells if len(r.cells) == width else _padded(r.cells, width) for r in part]
             for column, own in zip(self.columns, zip(*cells, strict=True), strict=True):
-                quoted = sum(is_quoted(c, d) for c in own) if d.quote else 0
-                texts = [value_of(c, d) for c in own]
-                column.add(texts, part[0].line, quoted and sum(is_quoted(c, d) and bool(t) for c, t in zip(own, texts)))
+                quoted = sum(is_quoted(c, d) for c in own if len(c) > 2) if d.quote else 0
+                column.add([value_of(c, d) for c in own], part[0].line, quoted)
             self.rows += len(part)
         if not self.rows:
             raise TableFileError(f"{self.path.name}: must hold rows and columns. Got 0 rows, {width} columns.")
@@ -309,20 +287,3 @@ def _sample(lines: Any) -> list[str]:
         if size > SAMPLE_CHARACTERS and len(out) > 1:
             break
     return out
-
-
-class _explained:
-    """Turns what Python's codecs and decompressors raise into one line on the file."""
-
-    def __init__(self, path: Path, encoding: Encoding) -> None:
-        self.path, self.encoding = path, encoding
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, UnicodeError):
-            raise TableFileError(
-                f"{self.path.name}: must be text in the encoding {self.encoding.name!r}. Got bytes that it has not "
-                f"({error.reason if isinstance(error, UnicodeDecodeError) else error}). Name another (--encoding)."
-            ) from error

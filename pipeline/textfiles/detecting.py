@@ -21,7 +21,9 @@ SEPARATORS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%", "//")
 MOST_SKIPPED = 30
 SAMPLE_RECORDS = 1000
-_DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AP]M)?(Z|[+-]\d{2}:?\d{2})?)?")
+_DATE = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AP]M)?(Z|[+-]\d{2}:?\d{2})?)?"
+)
 _EITHER = (Marks(".", ","), Marks(",", "."))
 
 
@@ -183,8 +185,6 @@ def _has_header(found: list[Record], dialect: Dialect) -> bool:
 
 def _is_value(cell: str) -> bool:
     return is_date(cell) or any(read_number(cell, marks) is not None for marks in _EITHER)
-
-
 
 
 def is_date(text: str) -> bool:

@@ -222,3 +222,16 @@ def compressed(stream: BinaryIO, path: Path) -> Iterator[BinaryIO]:
             yield out
     else:
         yield stream
+
+
+@contextmanager
+def explained(path: Path, encoding: Encoding) -> Iterator[None]:
+    """Turns what codecs and decompressors raise into one line on the file."""
+    try:
+        yield
+    except UnicodeError as error:
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else error
+        raise TableFileError(
+            f"{path.name}: must be text in the encoding {encoding.name!r}. Got bytes that are none ({reason}). "
+            "Name another (--encoding)."
+        ) from error

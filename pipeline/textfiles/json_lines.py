@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.textfiles.columns import MissingWords, TextColumn
-from pipeline.textfiles.delimited import _explained, doubtful_notes
-from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, open_text
+from pipeline.textfiles.delimited import doubtful_notes
+from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import Marks
-from pipeline.textfiles.records import line_end
+from pipeline.textfiles.records import Stamps, line_end
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,15 +110,15 @@ class JsonRecord:
 
     def written(self, cells: dict[str, str]) -> str:
         """The line with other texts for some values, and further names at its end where it lacks them."""
-        out, pieces = self.raw, []
-        for name, cell in cells.items():
-            if name in self.places:
-                pieces.append((*self.places[name], cell))
-            else:
-                close = out.rindex("}")
-                comma = ", " if self.places or pieces and pieces[-1][0] == close else ""
-                pieces.append((close, close, f"{comma}{json.dumps(name, ensure_ascii=False)}: {cell}"))
-        for start, end, cell in sorted(pieces, key=lambda p: p[0], reverse=True):
+        pieces = [(*self.places[name], cell) for name, cell in cells.items() if name in self.places]
+        added = [
+            f"{json.dumps(name, ensure_ascii=False)}: {cell}" for name, cell in cells.items() if name not in self.places
+        ]
+        if added:
+            close = self.raw.rindex("}")
+            pieces.append((close, close, (", " if self.places else "") + ", ".join(added)))
+        out = self.raw
+        for start, end, cell in sorted(pieces, reverse=True):
             out = out[:start] + cell + out[end:]
         return out
 
@@ -151,7 +151,9 @@ class JsonLines:
                 column.add([record.cell(name)], record.line)
             table.rows += 1
         if not table.rows or not found:
-            raise TableFileError(f"{Path(path).name}: must hold rows and columns. Got {table.rows} rows, {len(found)} columns.")
+            raise TableFileError(
+                f"{Path(path).name}: must hold rows and columns. Got {table.rows} rows, {len(found)} columns."
+            )
         table.columns = list(found.values())
         for column in table.columns:
             table.notes += column.settle(Path(path).name)
@@ -167,7 +169,7 @@ class JsonLines:
         return f"{self.path.name}: {self.rows} rows, {len(self.columns)} columns; JSON lines, {self.encoding.name}"
 
     def records(self) -> Iterator[JsonRecord]:
-        with _explained(self.path, self.encoding), open_text(self.path, self.encoding) as lines:
+        with explained(self.path, self.encoding), open_text(self.path, self.encoding) as lines:
             for number, line in enumerate(lines, 1):
                 yield JsonRecord(number, line, _places(line, self.path.name, number) if line.strip() else None)
 
@@ -192,7 +194,8 @@ class JsonLines:
         values = zip(self.columns, self.values(part), strict=True)
         return pd.DataFrame({c.name: c.series(v) for c, v in values if c.kind != "nested"})
 
-    def filled_text(self, part: list[JsonRecord], filled: pd.DataFrame) -> str:
+    def filled_text(self, part: list[JsonRecord], filled: pd.DataFrame, stamps: Stamps | None = None) -> str:
+        """The text of a part with its missing cells taken from `filled` (N rows), the other cells as they are."""
         new: dict[int, dict[str, str]] = {}
         for column, values in zip(self.columns, self.values(part), strict=True):
             if column.name not in filled.columns:
@@ -205,11 +208,20 @@ class JsonLines:
         out, row = [], 0
         for record in part:
             if record.places is None:
-                out.append(record.raw)
+                out.append(record.raw if stamps is None or stamps.lines else "")
                 continue
-            out.append(record.written(new[row]) if row in new else record.raw)
+            text = record.written(new[row]) if row in new else record.raw
+            out.append(_stamped(text, stamps, row, bool(record.places or row in new)) if stamps else text)
             row += 1
         return "".join(out)
+
+
+def _stamped(text: str, stamps: Stamps, row: int, filled: bool) -> str:
+    pairs = zip(stamps.names, stamps.of_row(row), strict=True)
+    front = ", ".join(f"{json.dumps(name, ensure_ascii=False)}: {value}" for name, value in pairs)
+    start = text.index("{") + 1
+    text = text if text.endswith(("\n", "\r")) else text + "\n"
+    return text[:start] + front + (", " if filled else "") + text[start:]
 
 
 def _places(line: str, name: str, number: int) -> dict[str, tuple[int, int]]:
@@ -218,7 +230,7 @@ def _places(line: str, name: str, number: int) -> dict[str, tuple[int, int]]:
         return _object(line)
     except (ValueError, IndexError) as error:
         raise TableFileError(
-            f"{name}, line {number}: must be one JSON object, such as {{\"age\": 31}}. Got {line[:40].strip()!r} ({error})."
+            f'{name}, line {number}: must be one JSON object, such as {{"age": 31}}. Got {line[:40].strip()!r} ({error}).'
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Numbers as people write them: 1,234.50 · 1.234,50 · 1 234 · €5 · 12 % · 1e-5, read and written alike.
 
-    marks = Marks(decimal=",", thousands=".")
-    read_number("1.234,50", marks)                      # Number(1234.5, decimals=2, …)
+marks = Marks(decimal=",", thousands=".")
+read_number("1.234,50", marks)                      # Number(1234.5, decimals=2, …)
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Record:
     glue: str | list[str] = ""
     end: str = ""
     raw: str = field(default="", repr=False)
+    header: bool = False
 
     def text(self) -> str:
         """The record as it stands in the file."""
@@ -72,6 +73,19 @@ class Record:
         if not isinstance(glue, str) and len(cells) > len(self.cells):
             glue = glue[:-1] + [" "] * (len(cells) - len(self.cells)) + glue[-1:]
         return replace(self, cells=cells, glue=glue)
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """Columns that are put before those of the file: the draw and the row. lines: write lines that are no rows too."""
+
+    names: tuple[str, str]
+    draw: int
+    first_row: int
+    lines: bool
+
+    def of_row(self, row: int) -> tuple[int, int]:
+        return self.draw, self.first_row + row
 
 
 def line_end(line: str) -> str:
@@ -199,10 +213,14 @@ def _needs_quotes(value: str, dialect: Dialect, first: bool) -> bool:
     marks = (dialect.separator or "\n") + "\r\n" + (BLANKS if dialect.separator == " " else "")
     return (
         any(c in value for c in marks)
-        or bool(dialect.quote) and value.startswith(dialect.quote)
-        or bool(dialect.escape) and dialect.escape in value
+        or bool(dialect.quote)
+        and value.startswith(dialect.quote)
+        or bool(dialect.escape)
+        and dialect.escape in value
         or value != value.strip(BLANKS)
-        or first and bool(dialect.comment) and value.startswith(dialect.comment)
+        or first
+        and bool(dialect.comment)
+        and value.startswith(dialect.comment)
     )
 
 
