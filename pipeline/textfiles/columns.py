@@ -40,10 +40,14 @@ WORDLIKE = ("NA", "None", "none", "NONE", "null", "NULL", "nan", "NaN", "missing
 
 @dataclass(frozen=True)
 class MissingWords:
-    """Texts that mean a missing cell; the empty one always does. A number among them is met however it is written."""
+    """Texts that mean a missing cell. A number among them is met however it is written.
+
+    loose: signs such as "-" do too, among numbers. empty: the empty text does, as it does in every text file.
+    """
 
     words: tuple[str, ...]
     loose: bool = True
+    empty: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_set", {w.strip() for w in self.words} | {""})

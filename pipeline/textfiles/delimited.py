@@ -131,7 +131,10 @@ class DelimitedFile:
         import pandas as pd
 
         values = self.values(part)
-        return pd.DataFrame({c.name: c.series(v) for c, v in zip(self.columns, values, strict=True)})
+        out = {c.name: c.series(v) for c, v in zip(self.columns, values, strict=True)}
+        if self.dialect.trailing:
+            out.popitem()  # what follows the last separator is no column
+        return pd.DataFrame(out)
 
     # -- writing -----------------------------------------------------------------------------------
     def filled_text(self, part: list[Record], filled: pd.DataFrame, stamps: Stamps | None = None) -> str:

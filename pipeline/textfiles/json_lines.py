@@ -101,8 +101,9 @@ class JsonRecord:
     raw: str
     places: dict[str, tuple[int, int]] | None
 
-    def text(self) -> str:
-        return self.raw
+    @property
+    def is_row(self) -> bool:
+        return self.places is not None
 
     def cell(self, name: str) -> str | None:
         place = self.places.get(name)

@@ -59,6 +59,10 @@ class Record:
     raw: str = field(default="", repr=False)
     header: bool = False
 
+    @property
+    def is_row(self) -> bool:
+        return self.cells is not None
+
     def text(self) -> str:
         """The record as it stands in the file."""
         if self.cells is None:
