@@ -86,7 +86,7 @@ def write_filled(
     with (
         explained(place),
         open_sink(place, source, stamps, force=force) as sink,
-        tqdm(total=bar_rows, desc="impute", unit="row", unit_scale=True, dynamic_ncols=True) as bar,
+        tqdm(total=bar_rows, desc="impute", unit="row", unit_scale=True, dynamic_ncols=True, disable=None) as bar,
     ):
         for draw in range(max(draws, 1)):
             pairs = ((b, block_seed(seed, draw, b.number) if draws else None) for b in source.blocks())

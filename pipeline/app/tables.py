@@ -131,7 +131,7 @@ def write_sampled(sampler: Any, count: int, output: Path, known: list[str], seed
     source = GeneratedSource(list(schema.columns), count)
     with (
         open_sink(place_of(output), source, force=True) as sink,
-        tqdm(total=count, desc="sample", unit="row", unit_scale=True, dynamic_ncols=True) as bar,
+        tqdm(total=count, desc="sample", unit="row", unit_scale=True, dynamic_ncols=True, disable=None) as bar,
     ):
         for number, first in enumerate(range(0, count, BLOCK_ROWS)):
             rows = np.full((min(BLOCK_ROWS, count - first), len(schema.columns)), np.nan, np.float32)

@@ -6,31 +6,6 @@ from dataclasses import dataclass, field
 
 from pipeline.base.fields import chosen, described, ranged
 
-USUAL_MISSING = (
-    "",
-    "?",
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "#N/A N/A",
-    "#NA",
-    "<NA>",
-    "NaN",
-    "nan",
-    "-NaN",
-    "-nan",
-    "null",
-    "NULL",
-    "None",
-    "NaT",
-    "1.#IND",
-    "-1.#IND",
-    "1.#QNAN",
-    "-1.#QNAN",
-)
-"""What programs write for a missing cell: those of pandas, R, Excel, SQL and the UCI repository."""
-
 TASK_FAMILIES = (
     "joint",
     "marginal",
@@ -74,7 +49,9 @@ class TableParams:
     scaling: str = chosen("quantile", ("quantile", "standard"), "numbers through quantile bins, or standardised")
     bins: int = ranged(64, 2, 4096, "bins of a number, about; fewer distinct values are drawn exactly")
     max_categories: int = ranged(256, 2, 32767, "categories of a column that are modelled: the commonest")
-    missing: list[str] = described([*USUAL_MISSING], "texts that mean a missing cell")
+    missing: list[str] = described(
+        ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], "texts that mean a missing cell"
+    )
     encoding: str = described("", "encoding of a text file, e.g. cp1252; empty: detected")
     separator: str = described("", "separator of a text file: , ; tab or another; empty: detected")
     decimal: str = described("", "decimal mark of a text file, . or a comma; empty: detected")

@@ -57,9 +57,8 @@ def read_table(path: Path, params: TableParams) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise TableError(f"There must be a file at 'dataset.path'. Got {str(path)!r}.")
-    reading = Reading(
-        separator=params.separator, encoding=params.encoding, decimal=params.decimal, missing=tuple(params.missing)
-    )
+    missing = None if params.missing == TableParams().missing else tuple(params.missing)
+    reading = Reading(separator=params.separator, encoding=params.encoding, decimal=params.decimal, missing=missing)
     try:
         return read_frame(path, reading)
     except TableFileError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pipeline.textfiles.columns import MissingWords
+from pipeline.textfiles.words import MissingWords
 
 DATES = (dt.datetime, dt.date)
 

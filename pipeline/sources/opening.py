@@ -14,13 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.base.data_groups import TableParams
 from pipeline.base.files import write_bytes, write_text
 from pipeline.sources.blocks import Block, Sink, Source
 from pipeline.sources.places import Place, place_of
-from pipeline.textfiles.columns import MissingWords
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.reading import Reading
+from pipeline.textfiles.words import USUAL, MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +53,7 @@ def _opened(place: Place, reading: Reading, given: MissingWords) -> Source:
     if place.kind in ("delimited", "json"):
         from pipeline.sources.text_tables import TextSource
 
-        return TextSource(place, reading, tuple(TableParams().missing))
+        return TextSource(place, reading, USUAL)
     if place.kind == "parquet":
         from pipeline.sources.parquet_tables import ParquetSource
 
@@ -62,7 +61,7 @@ def _opened(place: Place, reading: Reading, given: MissingWords) -> Source:
     if place.kind == "excel":
         from pipeline.sources.workbooks import SheetSource
 
-        usual = MissingWords(tuple(TableParams().missing)) if reading.missing is None else given
+        usual = MissingWords(USUAL) if reading.missing is None else given
         return SheetSource(place, usual)
     if place.kind == "sqlite":
         from pipeline.sources.sqlite_tables import SqliteSource

@@ -16,9 +16,9 @@ from pipeline.base.files import replaced_file
 from pipeline.sources.blocks import Block, Source
 from pipeline.sources.places import Place
 from pipeline.sources.text_tables import stamped
-from pipeline.textfiles.columns import MissingWords
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.records import Stamps
+from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.sources.blocks import BLOCK_ROWS, Block, Source
 from pipeline.sources.places import Place
 from pipeline.sources.text_tables import stamped
-from pipeline.textfiles.columns import MissingWords, TextColumn
+from pipeline.textfiles.columns import TextColumn
 from pipeline.textfiles.delimited import told_apart
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.numerals import Marks
 from pipeline.textfiles.records import Stamps
+from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd

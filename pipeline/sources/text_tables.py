@@ -49,7 +49,10 @@ class TextSource:
         """All columns of a block, filled; those that are copied as their text."""
         values = zip(self.table.columns, self.table.values(block.raw), strict=True)
         out = {c.name: c.series(v) for c, v in values if c.name not in block.frame.columns and c.kind == "nested"}
-        out |= {n: filled[n] if n in filled.columns else block.frame[n] for n in block.frame.columns}
+        finest = {c.name: c.format.most_decimals for c in self.table.columns if c.kind == "decimal" and not c.mantissa}
+        for name in block.frame.columns:
+            out[name] = filled[name] if name in filled.columns else block.frame[name]
+            out[name] = out[name].round(finest[name]) if name in finest else out[name]
         return block.frame.assign(**out)[[n for n in self.names if n in out]]
 
 

@@ -18,10 +18,10 @@ from pipeline.sources.blocks import BLOCK_ROWS, Block, Source
 from pipeline.sources.objects import ObjectColumn
 from pipeline.sources.places import Place
 from pipeline.sources.text_tables import stamped
-from pipeline.textfiles.columns import MissingWords
 from pipeline.textfiles.delimited import told_apart
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.records import Stamps
+from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd

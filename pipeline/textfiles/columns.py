@@ -20,42 +20,11 @@ from typing import Any
 from pipeline.textfiles.detecting import is_date
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.numerals import LARGEST_INTEGER, Marks, Number, NumberFormat, read_number
+from pipeline.textfiles.words import LOOSE, MissingWords
 
-LOOSE = (
-    "-",
-    "--",
-    "---",
-    ".",
-    "..",
-    "...",
-    "–",
-    "—",
-    "*",
-    "**",
-)  # missing where all else in a column is a number or a date
 FEW = 8  # words of a column that are remembered to be named
 MOST_REMEMBERED = 200_000  # texts whose reading is remembered
 WORDLIKE = ("NA", "None", "none", "NONE", "null", "NULL", "nan", "NaN", "missing", "unknown")
-
-
-@dataclass(frozen=True)
-class MissingWords:
-    """Texts that mean a missing cell. A number among them is met however it is written.
-
-    loose: signs such as "-" do too, among numbers. empty: the empty text does, as it does in every text file.
-    """
-
-    words: tuple[str, ...]
-    loose: bool = True
-    empty: bool = True
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_set", {w.strip() for w in self.words} | {""})
-        numbers = [read_number(w.strip(), Marks()) for w in self.words]
-        object.__setattr__(self, "_numbers", {n.value for n in numbers if n is not None})
-
-    def holds(self, text: str, number: Number | None = None) -> bool:
-        return text in self._set or number is not None and number.value in self._numbers
 
 
 @dataclass

@@ -20,12 +20,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.textfiles.columns import MissingWords, TextColumn
+from pipeline.textfiles.columns import TextColumn
 from pipeline.textfiles.detecting import detect_dialect
 from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import detect_marks
 from pipeline.textfiles.reading import Reading
 from pipeline.textfiles.records import Dialect, Record, Stamps, cell_of, is_quoted, line_end, records, value_of
+from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,6 +206,7 @@ class DelimitedFile:
             names.append("")
         body = rows[1:] if d.header else rows
         cells = [[value_of(r.cells[i], d).strip() for r in body if len(r.cells) > i] for i in range(len(names))]
+        cells = [[c for c in own if not words.holds_or_may(c)] for own in cells]
         marks = detect_marks(cells, d.separator, reading.decimal, reading._plain("thousands"))
         told, self.notes = told_apart(names, d.header)
         self.notes = self.notes[:-1] if d.trailing and d.header else self.notes

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.numerals import Marks, read_number
 from pipeline.textfiles.records import BLANKS, Dialect, Record, records, value_of
+from pipeline.textfiles.words import USUAL, MissingWords
 
 SEPARATORS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%", "//")
@@ -173,9 +174,9 @@ def _has_header(found: list[Record], dialect: Dialect) -> bool:
     rows = [[value_of(c, dialect).strip() for c in r.cells] for r in found[1:300] if len(r.cells) >= len(first)]
     if not rows:
         return not all(_is_value(c) for c in first if c)
-    against = 0
+    against, words = 0, MissingWords(USUAL)
     for place, name in enumerate(first):
-        known = [r[place] for r in rows if r[place]]
+        known = [r[place] for r in rows if not words.holds_or_may(r[place])]
         values = known and sum(_is_value(c) for c in known) >= 0.8 * len(known)
         if values and name and not _is_value(name):
             return True

@@ -15,11 +15,12 @@ from json.decoder import scanstring
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.textfiles.columns import MissingWords, TextColumn
+from pipeline.textfiles.columns import TextColumn
 from pipeline.textfiles.delimited import doubtful_notes
 from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import Marks
 from pipeline.textfiles.records import Stamps, line_end
+from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
     import pandas as pd

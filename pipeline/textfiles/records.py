@@ -103,12 +103,13 @@ def records(lines: Iterable[str], dialect: Dialect, name: str = "the file") -> I
     Raises TableFileError naming the line where a quote is never closed.
     """
     number, following = 0, iter(lines)
+    blanks = BLANKS if dialect.separator != "\t" else " "  # a line of tabs alone is a row of missing cells
     for line in following:
         number += 1
         first = number
         end = line_end(line)
         body = line[: len(line) - len(end)]
-        if number <= dialect.skipped or not body.strip(BLANKS) or _is_comment(body, dialect):
+        if number <= dialect.skipped or not body.strip(blanks) or _is_comment(body, dialect):
             yield Record(first, None, raw=line)
             continue
         if dialect.quote and dialect.quote in body:
