@@ -48,8 +48,9 @@ def fit_table(
     from pipeline.sources.opening import open_source, say
 
     check_new(output, force)
-    source = open_source(place, given.reading)
-    fitted(fit_rows(source, most, seed, say), seed, settings, given).save(output)
+    with open_source(place, given.reading) as source:
+        frame = fit_rows(source, most, seed, say)
+    fitted(frame, seed, settings, given).save(output)
     print(f"fit: model in {output}")
 
 
@@ -62,7 +63,8 @@ def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -
     from pipeline.evaluation.trial import trial
     from pipeline.sources.opening import open_source, say
 
-    frame = fit_rows(open_source(place, given.reading), FIT_ROWS, seed, say)
+    with open_source(place, given.reading) as source:
+        frame = fit_rows(source, FIT_ROWS, seed, say)
     print(json.dumps(trial(frame, BigLearnImputer(random_state=seed, **keywords(settings)), seed), indent=2))
 
 
@@ -89,15 +91,21 @@ def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing
 
     check_sink(output, asked.force)
     imputer = load_imputer(asked.model) if asked.model is not None else None
-    source = open_source(place, given.reading)
-    stamps = stamp_names(source.names) if asked.draws else None
-    if stamps not in (None, ("draw", "row")):
-        say(f"note: draws and rows are numbered in the columns {stamps[0]!r} and {stamps[1]!r}: the table has others.")
-    if imputer is None:
-        imputer = _fitted_where_needed(source, given, asked)
-    runs = nullcontext(None) if imputer is None else filler(imputer, asked.runner, asked.dask_address, asked.workers)
-    with runs as fill:
-        found = write_filled(source, output, fill, draws=asked.draws, seed=asked.seed, force=asked.force, stamps=stamps)
+    with open_source(place, given.reading) as source:
+        stamps = stamp_names(source.names) if asked.draws else None
+        if stamps not in (None, ("draw", "row")):
+            say(
+                f"note: draws and rows are numbered in the columns {stamps[0]!r} and {stamps[1]!r}: the table has others."
+            )
+        if imputer is None:
+            imputer = _fitted_where_needed(source, given, asked)
+        runs = (
+            nullcontext(None) if imputer is None else filler(imputer, asked.runner, asked.dask_address, asked.workers)
+        )
+        with runs as fill:
+            found = write_filled(
+                source, output, fill, draws=asked.draws, seed=asked.seed, force=asked.force, stamps=stamps
+            )
     for name, count in found.left.items():
         say(f"note: column {name!r}: {count} cells stay missing.")
     filled = found.missing - sum(found.left.values())

@@ -1,6 +1,6 @@
 """Any table of people's, opened by what its path or address names; and whole tables as frames.
 
-source = open_source("sales.xlsx", table="2024")
+with open_source(place_of("sales.xlsx", table="2024")) as source: …
 frame = read_frame("people.csv.gz")                 # pandas, NaN where missing
 write_frame(Path("filled.parquet"), frame)
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.base.files import write_bytes, write_text
 from pipeline.sources.blocks import Block, Sink, Source
@@ -30,8 +30,9 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr, flush=True)
 
 
-def open_source(place: Place, reading: Reading | None = None, tell: Callable[[str], object] = say) -> Source:
-    """The table at `place`; how it is read, and what its reader should know, goes to `tell`, a line each.
+@contextmanager
+def open_source(place: Place, reading: Reading | None = None, tell: Callable[[str], object] = say) -> Iterator[Source]:
+    """The table at `place`, open within the context; how it is read, and what its reader should know, goes to `tell`, a line each.
 
     Raises TableFileError (one line) for whatever keeps it from being read.
     """
@@ -41,15 +42,25 @@ def open_source(place: Place, reading: Reading | None = None, tell: Callable[[st
     given = MissingWords(
         reading.missing or (), loose=False, empty=reading.missing is not None and "" in reading.missing
     )
-    with explained(place):
-        source = _opened(place, reading, given)
-    tell(source.said + ".")
-    for note in source.notes:
-        tell(f"note: {note}")
-    return source
+    with _connection(place) as connection:
+        with explained(place):
+            source = _opened(place, reading, given, connection)
+        tell(source.said + ".")
+        for note in source.notes:
+            tell(f"note: {note}")
+        yield source
 
 
-def _opened(place: Place, reading: Reading, given: MissingWords) -> Source:
+def _connection(place: Place) -> AbstractContextManager:
+    """The connection that reads from a server; for a file, nothing."""
+    if place.kind != "postgres":
+        return nullcontext()
+    from pipeline.sources.postgres_tables import connected
+
+    return connected(place)
+
+
+def _opened(place: Place, reading: Reading, given: MissingWords, connection: Any) -> Source:
     if place.kind in ("delimited", "json"):
         from pipeline.sources.text_tables import TextSource
 
@@ -69,7 +80,7 @@ def _opened(place: Place, reading: Reading, given: MissingWords) -> Source:
         return SqliteSource(place, given)
     from pipeline.sources.postgres_tables import PostgresSource
 
-    return PostgresSource(place, given)
+    return PostgresSource(place, given, connection)
 
 
 @contextmanager
@@ -160,8 +171,7 @@ def read_frame(
     import pandas as pd
 
     place = data if isinstance(data, Place) else place_of(data)
-    source = open_source(place, reading, tell)
-    with explained(place):
+    with open_source(place, reading, tell) as source, explained(place):
         if place.kind == "parquet":
             return _parquet_frame(place.path)
         parts = [source.whole(b, b.frame) for b in source.blocks()]

@@ -100,7 +100,11 @@ class ParquetSource:
         return pd.DataFrame({n: self._series(table.column(n), n) for n in names})
 
     def _series(self, column: pa.ChunkedArray, name: str) -> pd.Series:
-        series = series_of(column, name)
+        try:
+            series = series_of(column, name)
+        except (ValueError, TypeError, KeyError, OverflowError) as error:  # Arrow's and pytz's are among them
+            what = f"column {name!r} must hold values that pandas reads. Got {column.type}: {_first_line(error)}"
+            raise TableFileError(f"{self.path.name}: {what}") from error
         if series.dtype == "str" and self.words.words:
             return series.mask(series.str.strip().isin(self.words._set - {""}))
         if series.dtype.kind in "fiu" and self.words._numbers:

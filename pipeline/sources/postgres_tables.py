@@ -73,13 +73,13 @@ class ServerColumn(TextColumn):
 class PostgresSource:
     """A table or query, read in one transaction, so that both passes see the same rows in the same order."""
 
-    def __init__(self, place: Place, words: MissingWords) -> None:
+    def __init__(self, place: Place, words: MissingWords, connection: Any) -> None:
         from psycopg import sql
 
         self.place = place
         if not place.table and not place.query:
             raise TableFileError(f"{place.name}: a table or a query must be given (--table, --query). Got neither.")
-        self.connection = connected(place)
+        self.connection = connection
         with explained_postgres(place):
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             self.connection.execute("SET synchronize_seqscans = off")

@@ -17,10 +17,10 @@ from tests.textfiles.table_files import PlainImputer, Written, written_tables
 def fill(source: Path, target: Path, **options) -> list[str]:
     """What `biglearn impute` does with a file, with the cheap imputer; what it says."""
     said: list[str] = []
-    opened = open_source(place_of(source), Reading(**options), said.append)
-    frame = next(iter(opened.blocks())).frame
-    imputer = PlainImputer().fit(frame.dropna(axis=1, how="all"))
-    write_filled(opened, place_of(target), HereFiller(imputer), draws=0, seed=0, force=False, stamps=None)
+    with open_source(place_of(source), Reading(**options), said.append) as opened:
+        frame = next(iter(opened.blocks())).frame
+        imputer = PlainImputer().fit(frame.dropna(axis=1, how="all"))
+        write_filled(opened, place_of(target), HereFiller(imputer), draws=0, seed=0, force=False, stamps=None)
     return said
 
 
