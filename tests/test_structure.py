@@ -24,9 +24,11 @@ ROOMS = {
     "base": set(),
     "rows": {"kernels", "base"},
     "tables": {"base", "rows"},
-    "datasets": {"base", "rows", "tables"},
+    "textfiles": set(),
+    "sources": {"base", "textfiles"},
+    "datasets": {"base", "rows", "tables", "textfiles", "sources"},
     "reporting": {"kernels", "base", "rows"},
-    "exchange": {"base", "rows", "tables", "datasets", "reporting"},
+    "exchange": {"base", "rows", "tables", "sources", "datasets", "reporting"},
     "model": {"kernels", "base", "rows"},
     "training": {"kernels", "base", "rows", "reporting", "model"},
     "estimators": {"base", "tables", "datasets", "model", "training"},
@@ -36,7 +38,8 @@ ROOMS = {
         "kernels", "base", "rows", "tables", "datasets", "reporting", "model", "training", "simulation", "evaluation"
     },
     "app": {
-        "base", "rows", "tables", "datasets", "reporting", "exchange", "model", "estimators", "evaluation", "stages"
+        "base", "rows", "tables", "textfiles", "sources", "datasets", "reporting", "exchange", "model", "estimators",
+        "evaluation", "stages"
     },
     "flows": {"base", "model"},
 }  # fmt: skip

@@ -71,7 +71,15 @@ app = typer.Typer(
 Model = Annotated[Path, typer.Argument(help="Folder that `fit` wrote, or the folder of a saved generator.")]
 
 
-Data = Annotated[Path, typer.Argument(help="Folder of images, .npz, .npy, .txt, .csv, .tsv or .parquet.")]
+Data = Annotated[
+    str,
+    typer.Argument(
+        help="Folder of images, .npz, .npy, .txt, or a table: .csv, .tsv, .jsonl, .parquet, .xlsx, .sqlite, postgresql://…"
+    ),
+]
+
+
+FitRows = Annotated[int, typer.Option(min=10, help="Rows of a large table to fit on, drawn at random.")]
 
 
 Output = Annotated[
@@ -79,7 +87,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help=".png, .csv, .tsv, .parquet, .npy, .npz, .txt; without a suffix, a folder of PNG and a CSV.",
+        help=".png, .npy, .npz, .txt, a table (.csv, .parquet, .xlsx, …); no suffix: a folder of PNG and a CSV.",
     ),
 ]
 

@@ -12,6 +12,7 @@ from pipeline.app.command_group import (
     Data,
     Device,
     Draws,
+    FitRows,
     Force,
     Model,
     Output,
@@ -21,7 +22,10 @@ from pipeline.app.command_group import (
     check_new,
     examples,
 )
-from pipeline.app.tables import fit_table, fitted, load_imputer, stacked
+from pipeline.app.filling import FIT_ROWS
+from pipeline.app.table_options import TableInput, reads_tables
+from pipeline.app.tables import fit_table, write_sampled
+from pipeline.sources.places import is_table
 
 if TYPE_CHECKING:
     from pipeline.model.sampler import Sampler
@@ -31,24 +35,30 @@ if TYPE_CHECKING:
     epilog=examples(
         "biglearn fit photos/ -o model --set prepare.image_size_px=32\n"
         "biglearn fit adult.csv -o model --seed 1\n"
-        "biglearn fit digits.npz -o model --set train.steps=4000 --set train.processes=2"
+        "biglearn fit digits.npz -o model --set train.steps=4000 --set train.processes=2\n"
+        "biglearn fit postgresql://me@host/shop --table orders -o model"
     )
 )
+@reads_tables
 def fit(
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new model.")],
     settings: Settings = None,
     seed: Seed = 0,
+    fit_rows: FitRows = FIT_ROWS,
     force: Force = False,
+    *,
+    given: TableInput,
 ) -> None:
     """Train a model on your own data, end to end. An interrupted fit goes on where it stopped."""
     from pipeline.app.project import run_stages, source_name, start_project
 
-    source = source_name(data)
-    if source == "table":
-        fit_table(data, output, settings or [], seed, force)
+    if is_table(data):
+        fit_table(given.place(data), output, given, settings or [], seed, fit_rows, force)
         return
-    params = start_project(output, source, data, settings or [], seed, force=force)
+    if not given.plain:
+        raise ValueError(f"The options of tables must go with a table. Got {data}.")
+    params = start_project(output, source_name(Path(data)), Path(data), settings or [], seed, force=force)
     print(f"fit: model in {run_stages(params, output)}")
 
 
@@ -79,6 +89,10 @@ def sample(
 
     sampler = _sampler(model, device)
     check_output(output, sampler.schema)
+    if sampler.schema.kinds and is_table(output):
+        write_sampled(sampler, count, output, known or [], seed)
+        print(f"sample: {count} rows in {output}")
+        return
     rows = assign(sampler.schema, np.full((count, len(sampler.schema.columns)), np.nan, np.float32), known or [])
     write_rows(output, _drawn(sampler, rows, ~np.isnan(rows), None, 1, seed), sampler.schema)
     print(f"sample: {count} rows in {output}")
@@ -162,28 +176,33 @@ def _drawn(sampler: Sampler, rows: Any, observed: Any, targets: Any, draws: int,
     epilog=examples(
         "biglearn impute survey.csv -o filled.csv                          # fits, then fills\n"
         "biglearn impute survey.csv -o draws.parquet --draws 10\n"
-        "biglearn impute new.csv -o filled.csv --model survey-model        # new rows, no refitting"
+        "biglearn impute new.xlsx --table 2024 -o filled.xlsx --model survey-model   # new rows, no refitting\n"
+        "biglearn impute postgresql://me@host/shop --table orders -o postgresql://me@host/shop --into orders_filled\n"
+        "biglearn impute large.parquet -o filled.parquet --model m --runner dask --workers 4"
     )
 )
+@reads_tables
 def impute(
-    data: Annotated[Path, typer.Argument(help="Table with missing cells: .csv, .tsv, .parquet.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help=".csv, .tsv or .parquet.")],
+    data: Annotated[str, typer.Argument(help="Table with missing cells: a file, or the address of a database.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="File of any kind of table, or address of a database.")],
+    into: Annotated[str, typer.Option(help="Name of the new table in a database, or of a new sheet.")] = "",
     model: Annotated[
         Path | None, typer.Option(help="Model that `fit` wrote; default: fit on the table itself.")
     ] = None,
     draws: Annotated[int, typer.Option(min=0, max=10_000, help="Independent draws; 0: one best table.")] = 0,
     seed: Seed = 0,
+    fit_rows: FitRows = FIT_ROWS,
+    settings: Settings = None,
+    runner: Annotated[str, typer.Option(help="here, or dask: on the workers of a cluster.")] = "here",
+    dask_address: Annotated[str | None, typer.Option(help="Of a Dask scheduler; default: processes here.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Dask processes on this machine.")] = 2,
     force: Force = False,
+    *,
+    given: TableInput,
 ) -> None:
-    """Fill the missing cells of a table. By the best values, or by independent draws of what they may be."""
-    from pipeline.exchange.reading import read_frame
-    from pipeline.exchange.writing import TABLE_SUFFIXES, write_frame
+    """Fill the missing cells of a table and change no other. By the best values, or by draws of what they may be."""
+    from pipeline.app.tables import Imputing, impute_table
+    from pipeline.sources.places import place_of
 
-    check_new(output, force)
-    if output.suffix.lower() not in TABLE_SUFFIXES:
-        raise ValueError(f"A filled table must end in {', '.join(TABLE_SUFFIXES)}. Got {output}.")
-    frame = read_frame(data)
-    imputer = load_imputer(model) if model is not None else fitted(frame, seed, [])
-    filled = imputer.transform(frame) if draws == 0 else stacked(imputer.sample(frame, draws=draws))
-    write_frame(output, filled)
-    print(f"impute: {int(frame.isna().to_numpy().sum())} missing cells of {len(frame)} rows filled in {output}")
+    options = Imputing(model, draws, seed, fit_rows, tuple(settings or ()), runner, dask_address, workers, force)
+    impute_table(given.place(data), place_of(output, into), given, options)

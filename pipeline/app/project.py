@@ -21,9 +21,10 @@ from pipeline.base.params import Params, load_params, merge_params, to_dict
 from pipeline.base.paths import Paths
 from pipeline.base.stage import stage_lock
 from pipeline.datasets import get_source
+from pipeline.sources.places import SUFFIXES, is_table
 
 RECIPE_GROUPS = ("dataset", "prepare", "tasks", "network", "train", "sample")
-SOURCE_OF_SUFFIX = {".npz": "npz", ".npy": "npz", ".txt": "text", ".csv": "table", ".tsv": "table", ".parquet": "table"}
+SOURCE_OF_SUFFIX = {".npz": "npz", ".npy": "npz", ".txt": "text"}
 
 
 def source_name(data: Path) -> str:
@@ -33,11 +34,12 @@ def source_name(data: Path) -> str:
         raise ValueError(f"There is no file or folder {data}.")
     if data.is_dir():
         return "image_folder"
-    suffix = data.with_suffix("").suffix.lower() if data.suffix == ".gz" else data.suffix.lower()
+    if is_table(data):
+        return "table"
+    suffix = data.suffix.lower()
     if suffix not in SOURCE_OF_SUFFIX:
-        raise ValueError(
-            f"A model is fitted to a folder of images or a file in {', '.join(SOURCE_OF_SUFFIX)}. Got {data}."
-        )
+        known = [*SOURCE_OF_SUFFIX, *(s for s in SUFFIXES if s not in SOURCE_OF_SUFFIX)]
+        raise ValueError(f"A model is fitted to a folder of images or a file in {', '.join(known)}. Got {data}.")
     return SOURCE_OF_SUFFIX[suffix]
 
 

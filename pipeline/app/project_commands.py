@@ -9,7 +9,9 @@ import typer
 import typer.core
 
 from pipeline.app.command_group import FAILED, Data, Force, Root, Settings, app, check_new, examples
+from pipeline.app.table_options import TableInput, reads_tables
 from pipeline.app.tables import try_table
+from pipeline.sources.places import is_table
 
 
 @app.command(
@@ -28,7 +30,7 @@ def init(
     from pipeline.app.project import configure
     from pipeline.base.paths import default_root
 
-    for name, (before, after) in configure(project or default_root(), data, settings or []).items():
+    for name, (before, after) in configure(project or default_root(), Path(data), settings or []).items():
         print(f"{name}: {before} → {after}")
     print("init: params.yaml is set; `dvc repro` runs the stages")
 
@@ -42,20 +44,25 @@ def init(
         "biglearn evaluate .                        # the model of this repository"
     )
 )
+@reads_tables
 def evaluate(
-    project: Annotated[Path, typer.Argument(help="Folder that `fit` wrote, or a table to try it on.")] = Path("."),
+    project: Annotated[str, typer.Argument(help="Folder that `fit` wrote, or a table to try it on.")] = ".",
     data: Annotated[Path | None, typer.Option(help="Held-out rows from this file; default: the project's own.")] = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of the trial on a table.")] = 0,
+    *,
+    given: TableInput,
 ) -> None:
     """Measure a model beside simple baselines. Joint samples, completions, any-part tasks; of a table, filled gaps."""
     from pipeline import evaluate as stage
     from pipeline.app.project import measured_project
 
-    if project.is_file():
-        try_table(project, settings or [], seed)
+    if is_table(project) and not Path(project).is_dir():
+        try_table(given.place(project), given, settings or [], seed)
         return
-    with measured_project(project, data, settings or []) as (params, where):
+    if Path(project).is_file() or not given.plain:
+        raise ValueError(f"evaluate takes a model's folder, or a table and its options. Got {project}.")
+    with measured_project(Path(project), data, settings or []) as (params, where):
         stage.run(params, where)
         print((where.metrics / "evaluate.json").read_text(encoding="utf8"), end="")
 

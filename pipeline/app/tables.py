@@ -1,14 +1,20 @@
-"""What the commands do with a table: fit, fill, try."""
+"""What the commands do with a table: fit, fill, sample, try."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.app.command_group import check_new
+from pipeline.app.table_options import TableInput
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pipeline.sources.blocks import Source
+    from pipeline.sources.places import Place
 
 
 def load_imputer(model: Path) -> Any:
@@ -18,11 +24,12 @@ def load_imputer(model: Path) -> Any:
     return BigLearnImputer.load(model)
 
 
-def fitted(frame: pd.DataFrame, seed: int, settings: list[str]) -> Any:
-    """An imputer fitted on `frame`; settings: its arguments as name=value."""
+def fitted(frame: pd.DataFrame, seed: int, settings: list[str], given: TableInput) -> Any:
+    """An imputer fitted on `frame`; settings: its arguments as name=value. Words that mean missing are as `given`."""
     from pipeline.estimators.imputer import BigLearnImputer
 
-    return BigLearnImputer(random_state=seed, **keywords(settings)).fit(frame)
+    words = {} if given.reading.missing is None else {"missing": list(given.reading.missing)}
+    return BigLearnImputer(random_state=seed, **(words | keywords(settings))).fit(frame)
 
 
 def keywords(settings: list[str]) -> dict[str, Any]:
@@ -33,32 +40,111 @@ def keywords(settings: list[str]) -> dict[str, Any]:
     return {name: yaml.safe_load(value) for name, _, value in pairs}
 
 
-def fit_table(data: Path, output: Path, settings: list[str], seed: int, force: bool) -> None:
-    from pipeline.exchange.reading import read_frame
+def fit_table(
+    place: Place, output: Path, given: TableInput, settings: list[str], seed: int, most: int, force: bool
+) -> None:
+    """Fits an imputer on the table at `place` and saves it in the folder `output`."""
+    from pipeline.app.filling import fit_rows
+    from pipeline.sources.opening import open_source, say
 
     check_new(output, force)
-    fitted(read_frame(data), seed, settings).save(output)
+    with open_source(place, given.reading) as source:
+        frame = fit_rows(source, most, seed, say)
+    fitted(frame, seed, settings, given).save(output)
     print(f"fit: model in {output}")
 
 
-def try_table(data: Path, settings: list[str], seed: int) -> None:
+def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -> None:
+    """Prints how well the gaps of the table at `place` would be filled."""
     import json
 
-    from pipeline.app.project import source_name
+    from pipeline.app.filling import FIT_ROWS, fit_rows
     from pipeline.estimators.imputer import BigLearnImputer
     from pipeline.evaluation.trial import trial
-    from pipeline.exchange.reading import read_frame
+    from pipeline.sources.opening import open_source, say
 
-    if source_name(data) != "table":
-        raise ValueError(f"evaluate takes a model's folder, or a table in .csv, .tsv or .parquet. Got {data}.")
-    scores = trial(read_frame(data), BigLearnImputer(random_state=seed, **keywords(settings)), seed)
-    print(json.dumps(scores, indent=2))
+    with open_source(place, given.reading) as source:
+        frame = fit_rows(source, FIT_ROWS, seed, say)
+    print(json.dumps(trial(frame, BigLearnImputer(random_state=seed, **keywords(settings)), seed), indent=2))
 
 
-def stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """One table of all draws, with columns `draw` and `row` in front."""
-    import pandas as pd
+@dataclass(frozen=True)
+class Imputing:
+    """What `impute` is asked: see its options."""
 
-    parts = [t.assign(draw=i, row=range(len(t))) for i, t in enumerate(tables)]
-    stacked = pd.concat(parts, ignore_index=True)
-    return stacked[["draw", "row", *[c for c in stacked.columns if c not in ("draw", "row")]]]
+    model: Path | None = None
+    draws: int = 0
+    seed: int = 0
+    fit_rows: int = 0
+    settings: tuple[str, ...] = ()
+    runner: str = "here"
+    dask_address: str | None = None
+    workers: int = 2
+    force: bool = False
+
+
+def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing) -> None:
+    """Writes the table at `place` to `output` with its missing cells filled, and says how many there were."""
+    from pipeline.app.filling import filler, write_filled
+    from pipeline.sources.opening import check_sink, open_source, say
+    from pipeline.tables.readable import stamp_names
+
+    check_sink(output, asked.force)
+    imputer = load_imputer(asked.model) if asked.model is not None else None
+    with open_source(place, given.reading) as source:
+        stamps = stamp_names(source.names) if asked.draws else None
+        if stamps not in (None, ("draw", "row")):
+            say(
+                f"note: draws and rows are numbered in the columns {stamps[0]!r} and {stamps[1]!r}: the table has others."
+            )
+        if imputer is None:
+            imputer = _fitted_where_needed(source, given, asked)
+        runs = (
+            nullcontext(None) if imputer is None else filler(imputer, asked.runner, asked.dask_address, asked.workers)
+        )
+        with runs as fill:
+            found = write_filled(
+                source, output, fill, draws=asked.draws, seed=asked.seed, force=asked.force, stamps=stamps
+            )
+    for name, count in found.left.items():
+        say(f"note: column {name!r}: {count} cells stay missing.")
+    filled = found.missing - sum(found.left.values())
+    print(f"impute: {filled} missing cells of {found.rows} rows filled in {output.path or output.name}")
+
+
+def _fitted_where_needed(source: Source, given: TableInput, asked: Imputing) -> Any:
+    """An imputer fitted on the table; None where no cell of it is missing."""
+    from pipeline.app.filling import fit_rows
+    from pipeline.sources.opening import say
+
+    frame = fit_rows(source, asked.fit_rows, asked.seed, say)
+    if len(frame) == source.rows and not frame.isna().to_numpy().any():
+        return None
+    return fitted(frame, asked.seed, list(asked.settings), given)
+
+
+def write_sampled(sampler: Any, count: int, output: Path, known: list[str], seed: int) -> None:
+    """Writes `count` rows drawn from the model of a table, block by block, given the cells that `known` names."""
+    import numpy as np
+    from tqdm import tqdm
+
+    from pipeline.app.filling import block_seed
+    from pipeline.sources.blocks import BLOCK_ROWS, Block
+    from pipeline.sources.opening import GeneratedSource, open_sink
+    from pipeline.sources.places import place_of
+    from pipeline.tables.codec import TableCodec
+    from pipeline.tables.parts import assign
+
+    schema = sampler.schema
+    source = GeneratedSource(list(schema.columns), count)
+    with (
+        open_sink(place_of(output), source, force=True) as sink,
+        tqdm(total=count, desc="sample", unit="row", unit_scale=True, dynamic_ncols=True, disable=None) as bar,
+    ):
+        for number, first in enumerate(range(0, count, BLOCK_ROWS)):
+            rows = np.full((min(BLOCK_ROWS, count - first), len(schema.columns)), np.nan, np.float32)
+            rows = assign(schema, rows, known)
+            part = seed if count <= BLOCK_ROWS else block_seed(seed, 0, number)
+            drawn = sampler.complete(rows, ~np.isnan(rows), 1, part, progress=bar.update)[0]
+            frame = TableCodec(schema).frame(drawn)
+            sink.write(Block(number, first, frame, None), frame)

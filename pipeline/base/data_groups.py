@@ -52,8 +52,9 @@ class TableParams:
     missing: list[str] = described(
         ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], "texts that mean a missing cell"
     )
-    encoding: str = described("utf-8", "text encoding of a CSV file")
-    separator: str = described(",", "separator of a CSV file")
+    encoding: str = described("", "encoding of a text file, e.g. cp1252; empty: detected")
+    separator: str = described("", "separator of a text file: , ; tab or another; empty: detected")
+    decimal: str = described("", "decimal mark of a text file, . or a comma; empty: detected")
 
 
 @dataclass

@@ -28,21 +28,28 @@ def write_bytes(path: Path, payload: bytes) -> None:
 
     When the disk is full the old file stays and the temporary one is removed.
     """
-    with _atomic(path) as stream:
+    with replaced_file(path) as stream:
         stream.write(payload)
 
 
 @contextmanager
-def _atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` when it is whole."""
+def replaced_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` when it is whole; on failure `path` stays as it was."""
+    with replaced_path(path) as name, open(name, "wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def replaced_path(path: Path) -> Iterator[Path]:
+    """The name of an empty file to write, which takes the place of `path` at the end; on failure `path` stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp")
+    os.close(descriptor)
     try:
-        with os.fdopen(descriptor, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
+        yield Path(name)
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -75,7 +82,7 @@ def write_rows(path: Path, shape: tuple[int, ...], dtype: np.dtype, parts: Itera
     described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": tuple(shape)}
     np.lib.format.write_array_header_1_0(header, described)
     written = 0
-    with _atomic(path) as stream:
+    with replaced_file(path) as stream:
         stream.write(header.getvalue())
         for part in parts:
             part = np.ascontiguousarray(part, dtype)

@@ -1,11 +1,10 @@
-"""table: a CSV or Parquet file of the user's own, mixed columns and missing cells; dataset.path names it.
+"""table: a file of the user's own (CSV, Parquet, Excel, JSON lines, SQLite), mixed columns and missing cells; dataset.path names it.
 
 The codec (bins, categories) is fitted on the training split alone. Rows without a single known cell are left out.
 """
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,10 @@ import pandas as pd
 from pipeline.base.data_groups import TableParams
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
+from pipeline.sources.opening import read_frame
 from pipeline.tables.codec import TableError, fit_codec
+from pipeline.textfiles.encodings import TableFileError
+from pipeline.textfiles.reading import Reading
 
 RECOMMENDED = (
     "tasks.weights={column_missing: 0.5, beta_random: 0.5}",
@@ -46,50 +48,21 @@ RECOMMENDED = (
 MAX_EPOCHS = 200
 FEWEST_STEPS = 300
 
-PARQUET, TEXT = (".parquet", ".pq"), (".csv", ".tsv", ".txt")
-
 
 def read_table(path: Path, params: TableParams) -> pd.DataFrame:
-    """The DataFrame in a CSV (also .gz, .bz2, .xz, .zip) or Parquet file, cells that mean "missing" as missing.
+    """The DataFrame in a table file of any kind (pipeline.sources), cells that mean "missing" as missing.
 
     Raises TableError naming the file and what is wrong with it.
     """
     path = Path(path)
-    kind = path.suffixes[-2] if path.suffix in (".gz", ".bz2", ".xz", ".zip") and path.suffixes[1:] else path.suffix
-    if kind.lower() not in PARQUET + TEXT:
-        raise TableError(f"{path.name}: must be one of {', '.join(TEXT + PARQUET)}. Got {kind!r}.")
+    if not path.is_file():
+        raise TableError(f"There must be a file at 'dataset.path'. Got {str(path)!r}.")
+    missing = None if params.missing == TableParams().missing else tuple(params.missing)
+    reading = Reading(separator=params.separator, encoding=params.encoding, decimal=params.decimal, missing=missing)
     try:
-        if kind.lower() in PARQUET:
-            frame = pd.read_parquet(path)
-        else:
-            frame = pd.read_csv(
-                path,
-                sep="\t" if kind.lower() == ".tsv" else params.separator,
-                encoding=params.encoding,
-                na_values=list(params.missing),
-                keep_default_na=False,
-                skipinitialspace=True,
-                low_memory=False,
-            )
-    except FileNotFoundError as error:
-        raise TableError(f"There must be a file at 'dataset.path'. Got {str(path)!r}.") from error
-    except UnicodeError as error:
-        raise TableError(
-            f"{path.name}: must be text in the encoding {params.encoding!r} (prepare.table.encoding). {error}."
-        ) from error
-    except (
-        ValueError,
-        OSError,
-        LookupError,
-        EOFError,
-        zlib.error,
-    ) as error:  # pandas, Arrow and gzip raise all of them
-        raise TableError(f"{path.name}: not a readable table: {error}") from error
-    if frame.shape[1] == 0 or len(frame) == 0:
-        raise TableError(
-            f"{path.name}: must hold rows and columns. Got {frame.shape[0]} rows, {frame.shape[1]} columns."
-        )
-    return frame
+        return read_frame(path, reading)
+    except TableFileError as error:
+        raise TableError(str(error)) from error
 
 
 def most_steps(rows: int, steps: int, batch_size: int, max_epochs: int = MAX_EPOCHS) -> int:

@@ -1,4 +1,4 @@
-"""Rows from people's files: .npy, .npz, .csv, .parquet, .txt, images and folders of images.
+"""Rows from people's files: arrays, tables, .txt, images and folders of images.
 
     rows = read_rows(Path("faces/"), schema)             # (N, C) float32 in the units of the source, NaN unknown
 
@@ -16,19 +16,19 @@ from pipeline.base.data_groups import TableParams
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
 from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
 from pipeline.datasets.npz import read_array
-from pipeline.datasets.table import read_table
-from pipeline.exchange.writing import TABLE_SUFFIXES
 from pipeline.rows.schema import TEXT_GROUP, Schema
+from pipeline.sources.opening import read_frame
+from pipeline.sources.places import is_table
 from pipeline.tables.codec import TableCodec
 from pipeline.tables.parts import parse_cell
-from pipeline.tables.readable import SHOWN_CHARACTERS, UNKNOWN_CHARACTER
+from pipeline.tables.readable import SHOWN_CHARACTERS, UNKNOWN_CHARACTER, stamp_names
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
 def read_rows(path: Path, schema: Schema) -> np.ndarray:
     """(N, C) float32 rows of a file or folder, NaN where the file says nothing.
 
-    .npy: rows (N, C) or images (N, H, W[, channels]); .npz: `x` and optional `y`; .csv, .tsv, .parquet: columns named
+    .npy: rows (N, C) or images (N, H, W[, channels]); .npz: `x` and optional `y`; tables (.csv, .parquet, …): columns named
     as in the schema, words of categories, empty where unknown; .txt: one text a line; else an image or a folder of
     images, whose transparent pixels are unknown. Raises ValueError naming the file and its fault.
     """
@@ -40,7 +40,7 @@ def read_rows(path: Path, schema: Schema) -> np.ndarray:
         rows = _rows_of_folder(path, schema)
     elif suffix in (".npy", ".npz"):
         rows = _rows_of_array(path, schema)
-    elif suffix in TABLE_SUFFIXES:
+    elif is_table(path):
         rows = rows_of_frame(read_frame(path), schema, str(path))
     elif suffix == ".txt":
         rows = _rows_of_text(path, schema)
@@ -131,20 +131,13 @@ def _shown(character: str) -> str:
     return {v: k for k, v in SHOWN_CHARACTERS.items()}.get(character, character)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
-    """The table of a .csv, .tsv (also gzipped) or .parquet file. Raises ValueError naming the file and its fault."""
-    if not Path(path).is_file():
-        raise ValueError(f"There is no file {path}.")
-    return read_table(path, TableParams())
-
-
 def rows_of_frame(frame: pd.DataFrame, schema: Schema, name: str = "the table") -> np.ndarray:
     """(N, C) float32 rows of a table whose columns are among the schema's, in any order; the others are NaN.
 
     Raises ValueError for unknown columns, for text where numbers belong and, but for the data of a table, where
     such words count as unknown, for unknown words of a category.
     """
-    frame = frame.drop(columns=[c for c in ("draw", "row") if c in frame.columns and c not in schema.columns])
+    frame = frame.drop(columns=[c for c in stamp_names(schema.columns) if c in frame.columns])
     extra = [str(c) for c in frame.columns if str(c) not in schema.columns]
     if extra:
         raise ValueError(f"{name}: unknown columns {extra[:8]}. The model has {list(schema.columns)[:20]}.")

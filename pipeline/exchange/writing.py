@@ -12,15 +12,15 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline.base.files import replaced_folder, write_array, write_bytes, write_text
 from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
 from pipeline.reporting.sheets import png, sheet, tiles
 from pipeline.rows.schema import TEXT_GROUP, Schema
+from pipeline.sources.opening import write_frame
+from pipeline.sources.places import is_table
 from pipeline.tables.readable import frame_of_rows, texts
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".parquet")
 MAX_SHEET_TILES = 4096
 
 
@@ -37,7 +37,7 @@ def write_rows(path: Path, draws: np.ndarray, schema: Schema, given: np.ndarray 
         write_array(path, draws[0] if len(draws) == 1 else draws)
     elif suffix == ".npz":
         write_bytes(path, _npz(draws, schema))
-    elif suffix in TABLE_SUFFIXES:
+    elif is_table(path):
         write_frame(path, frame_of_rows(draws, schema))
     elif suffix == ".txt":
         write_text(path, "\n".join(texts(row, schema) for row in draws.reshape(-1, draws.shape[2])) + "\n")
@@ -46,28 +46,22 @@ def write_rows(path: Path, draws: np.ndarray, schema: Schema, given: np.ndarray 
     elif suffix == "":
         _write_folder(path, draws, schema)
     else:
-        raise ValueError(f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png or nothing. Got {path}.")
+        raise ValueError(
+            f"An output must end in .npy, .npz, .csv, .parquet or another table, .txt, .png or nothing. Got {path}."
+        )
 
 
 def check_output(path: Path, schema: Schema | None) -> None:
     """Raises ValueError when `write_rows` could not write such a file for this data; asked before the work."""
     suffix = Path(path).suffix.lower()
-    if suffix not in ("", ".npy", ".npz", ".txt", ".png", *TABLE_SUFFIXES):
-        raise ValueError(f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png or nothing. Got {path}.")
+    if suffix not in ("", ".npy", ".npz", ".txt", ".png") and not is_table(path):
+        raise ValueError(
+            f"An output must end in .npy, .npz, .csv, .parquet or another table, .txt, .png or nothing. Got {path}."
+        )
     if schema is not None and suffix in ("", ".png") and schema.image is None:
         raise ValueError(f"This model has no image: write .csv, .parquet, .npy, .npz or .txt. Got {path}.")
     if suffix == ".txt" and schema is not None and not any(t.group == TEXT_GROUP for t in schema.tokens):
         raise ValueError(f"This model has no text: write .csv, .parquet, .npy, .npz or .png. Got {path}.")
-
-
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Writes a table as .parquet, .tsv or .csv, atomically."""
-    if Path(path).suffix.lower() == ".parquet":
-        buffer = io.BytesIO()
-        frame.to_parquet(buffer, index=False)
-        write_bytes(path, buffer.getvalue())
-    else:
-        write_text(path, frame.to_csv(index=False, sep="\t" if Path(path).suffix.lower() == ".tsv" else ","))
 
 
 def picture(row: np.ndarray, schema: Schema) -> np.ndarray:

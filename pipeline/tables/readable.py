@@ -5,6 +5,8 @@ Shapes: N rows, C columns, K draws.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -22,8 +24,9 @@ def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
     flat = draws.reshape(-1, draws.shape[2])
     columns = {}
     if len(draws) > 1:
-        columns["draw"] = np.repeat(np.arange(len(draws)), draws.shape[1])
-        columns["row"] = np.tile(np.arange(draws.shape[1]), len(draws))
+        first, second = stamp_names(schema.columns)
+        columns[first] = np.repeat(np.arange(len(draws)), draws.shape[1])
+        columns[second] = np.tile(np.arange(draws.shape[1]), len(draws))
     if schema.kinds:
         return pd.concat([pd.DataFrame(columns), TableCodec(schema).frame(flat)], axis=1)
     for index, name in enumerate(schema.columns):
@@ -31,6 +34,18 @@ def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
         codes = flat[:, index]
         columns[name] = words_of(schema, token.name, codes) if token.modality == "categorical" else codes
     return pd.DataFrame(columns)
+
+
+def stamp_names(columns: Iterable[str]) -> tuple[str, str]:
+    """Names of the columns that number draws and rows: draw and row, or others where the table has these."""
+    taken = {str(c) for c in columns}
+
+    def free(name: str) -> str:
+        while name in taken:
+            name = f"biglearn_{name}"
+        return name
+
+    return free("draw"), free("row")
 
 
 def readable(rows: np.ndarray, schema: Schema) -> pd.DataFrame:

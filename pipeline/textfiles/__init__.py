@@ -1,0 +1,1 @@
+"""Tables that are text: encodings, dialects, records whose cells keep their own text, numbers as people write them."""
