@@ -36,9 +36,9 @@ ROOMS = {
         "kernels", "base", "rows", "tables", "datasets", "reporting", "model", "training", "simulation", "evaluation"
     },
     "app": {
-        "base", "rows", "tables", "datasets", "reporting", "exchange", "model", "estimators", "evaluation", "stages"
+        "kernels", "base", "rows", "tables", "datasets", "reporting", "exchange", "model", "estimators", "evaluation", "stages"
     },
-    "flows": {"base", "model"},
+    "flows": {"kernels", "base", "model"},
 }  # fmt: skip
 
 
