@@ -33,7 +33,7 @@ def server_database() -> Iterator[dict[str, str]]:
     usual = settings.home / "prefect.db"
     url = settings.server.database.connection_url
     configured = url.get_secret_value() if url is not None else ""
-    if configured and Path(configured.rpartition("///")[2]) != usual:
+    if configured and Path(configured.partition(":///")[2]) != usual:
         yield {}
         return
     file = choose(usual, prefect.__version__)
