@@ -60,7 +60,9 @@ def serve(root: Path, port: int) -> None:
         print(f"Prefect's pages: {url} · report: {report} · Ctrl-C ends everything", flush=True)
         while (server.poll(), worker.poll()) == (None, None):
             time.sleep(1.0)
-        raise RuntimeError("the server or the worker ended by itself; its last lines are above")
+        raise RuntimeError(
+            "The server or the worker must run on. Got the end of one: its last lines are above; start `make serve` again."
+        )
 
 
 @contextmanager

@@ -135,7 +135,9 @@ def experiment_task(root: Path, version: Version, jobs: int) -> str:
 def all_versions(grid: dict[str, list[Any]] | None, versions: list[Version] | None) -> list[Version]:
     """The versions to run: the product of the grid's values, or the list. Raises ValueError unless just one is given."""
     if bool(grid) == bool(versions):
-        raise ValueError("just one of 'grid' and 'versions' must be given, and not be empty.")
+        raise ValueError(
+            "just one of 'grid' and 'versions' must be given, and not be empty (-S name=value,value). Got both or none."
+        )
     if versions:
         return list(versions)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]

@@ -19,6 +19,14 @@ from pipeline.base.streams import ready_streams
 _UsageError = typer.BadParameter.__bases__[0]
 
 
+class _Carried(Exception):
+    """Takes an error of a command past Click."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class _OneLineErrors(typer.core.TyperGroup):
     """A group of commands that ends every error in one line on stderr and an exit code."""
 
@@ -28,12 +36,20 @@ class _OneLineErrors(typer.core.TyperGroup):
             sys.exit(code)
         return code
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (EOFError, OSError) as error:  # Click would end the process on these without a word
+            raise _Carried(error) from error
+
     def _run(self, *args: Any, **extra: Any) -> int:
         ready_streams()
         try:
             with one_line_errors("biglearn"):
                 try:
                     code = super().main(*args, standalone_mode=False, **extra) or 0
+                except _Carried as carried:
+                    raise carried.error  # noqa: B904  as it was
                 except _UsageError as error:
                     where = f" {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else ""
                     text = f"biglearn{where}: {error.format_message()} (see biglearn{where} --help)"

@@ -11,6 +11,7 @@ the whole traceback instead.
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from traceback import walk_tb
 from types import FrameType, TracebackType
 
 from pipeline.base.fields import ParamsError
-from pipeline.base.remedies import remedy
+from pipeline.base.remedies import is_about_a_file, remedy
 from pipeline.base.stopping import Stopped
 
 FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
@@ -68,7 +69,7 @@ def line_of(error: BaseException) -> str:
         return said
     kind = f"{type(error).__name__}: " if not isinstance(error, OSError) else ""
     way_out = remedy(error)
-    file = file_at_hand(error.__traceback__) if way_out and not getattr(error, "filename", None) else None
+    file = file_at_hand(error.__traceback__) if is_about_a_file(error, way_out) else None
     at = f" (at {file})" if file is not None else ""
     if not way_out:
         at = f" (in {_place(error.__traceback__)})"
@@ -129,11 +130,12 @@ def _place(traceback: TracebackType | None) -> str:
 def _nobody_reads() -> bool:
     """True when it was stdout that broke; what is left to write then goes nowhere, without a word at the exit."""
     try:
-        sys.stdout.flush()
-        return False
-    except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        out = sys.stdout.fileno()
+        poll = select.poll()
+        poll.register(out, 0)  # errors are told unasked
+        if not any(events & select.POLLERR for _, events in poll.poll(0)):
+            return False
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out)
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no stream of the system's
         return False

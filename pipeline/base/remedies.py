@@ -36,6 +36,7 @@ REMEDIES = {
     "pandas.errors.EmptyDataError": "The table must have a header and rows.",
     "pandas.errors.ParserError": _DAMAGED,
     "safetensors_rust.SafetensorError": _DAMAGED,
+    "safetensors._safetensors_rust.SafetensorError": _DAMAGED,
     "sqlite3.Error": "Set PREFECT_HOME to a folder of its own, or end what else uses the database.",
     "yaml.error.YAMLError": "Correct the YAML at the place named.",
     "omegaconf.errors.OmegaConfBaseException": "params.yaml names every parameter, with its range.",
@@ -53,6 +54,8 @@ REMEDIES = {
     "numba.core.errors.NumbaError": "Remove the folder that NUMBA_CACHE_DIR names, or __pycache__ in kernels.",
     "numpy.linalg.LinAlgError": "Columns must not be constant or copies of one another: leave one of them out.",
 }
+
+_OF_FILES = (_DAMAGED, REMEDIES["builtins.UnicodeDecodeError"], REMEDIES["yaml.error.YAMLError"])
 
 OF_SYSTEM = {
     errno.ENOSPC: "Free disk space and run it again; what was there before is intact.",
@@ -79,6 +82,11 @@ OF_SYSTEM = {
     errno.ETIMEDOUT: _NETWORK,
     errno.EPIPE: "The program that was to read this has ended: run it again.",
 }
+
+
+def is_about_a_file(error: BaseException, way_out: str) -> bool:
+    """Whether the file at hand helps to understand `error`, whose remedy is `way_out`."""
+    return way_out in _OF_FILES or (isinstance(error, OSError) and error.filename is None)
 
 
 def remedy(error: BaseException) -> str:
