@@ -115,7 +115,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
         ) as log,
     ):
         bar = progress(
-            range(first_step, train.steps), "train", train.steps, initial=first_step, disable=not world.is_first,
+            range(first_step, train.steps), "train", total=train.steps, initial=first_step, disable=not world.is_first,
             unit="step", mininterval=1.0,
         )  # fmt: skip
         for step, batch in zip(bar, read_ahead(reader, first_step, train.steps, device), strict=False):

@@ -215,8 +215,9 @@ def serve(model: Path, data: Path | None, host: str, port: int) -> None:
 
     desk = open_desk(model, data)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host.strip("[]"), port), family=family)  # here: a port in use is one clear line
-    app = create_app(desk, LOCAL_HOSTS if host.strip("[]") in ("127.0.0.1", "localhost", "::1") else ("*",))
-    shown = f"[{host.strip('[]')}]" if family == socket.AF_INET6 else host
-    print(f"demo: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    host = host.strip("[]")
+    app = create_app(desk, LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",))
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    with socket.create_server((host, port), family=family) as listener:  # here: a port in use is one clear line
+        print(f"demo: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
