@@ -72,6 +72,7 @@ def test_the_newest_schema_is_the_one_that_alembic_names():
 
     folder = Path(prefect.server.database.__file__).parent / "_migrations"
     config = Config()
+    config.set_main_option("path_separator", "os")
     config.set_main_option("script_location", str(folder))
     config.set_main_option("version_locations", str(folder / "versions" / "sqlite"))
     assert ScriptDirectory.from_config(config).get_current_head() == database.newest()
