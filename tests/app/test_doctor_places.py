@@ -11,7 +11,7 @@ from pipeline.app.doctor import Finding, examine
 from pipeline.base import paths
 from pipeline.base.machine import source_state
 from pipeline.base.revisions import git_trouble, ignored_by_git, resolve
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 def named(root: Path) -> dict[str, Finding]:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 HEAVY = (
     "torch",

@@ -38,7 +38,7 @@ from pipeline.base.fields import ParamsError
 from pipeline.base.params import Params, merge_params
 from pipeline.base.remedies import OF_SYSTEM, REMEDIES
 from pipeline.base.stopping import Stopped
-from tests.imports import ROOT, module_files
+from tests.helpers.imports import ROOT, module_files
 
 HUGE = 1 << 58
 

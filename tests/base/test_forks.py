@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 DRAW = """
 import multiprocessing, sys, tempfile

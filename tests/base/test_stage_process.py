@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.base import stage
 from pipeline.base.params import Params
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 @pytest.mark.parametrize(("variables", "dies"), [({}, False), ({"DVC_STAGE": "prepare"}, True)])

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.base import streams
 from pipeline.base.streams import Lines, note, progress, ready_streams
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 class Terminal(io.StringIO):

@@ -17,7 +17,7 @@ import pytest
 from flows import database, surroundings
 from flows.deployments import _pause, _restore
 from flows.temporary_server import wait_until_healthy
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 # -- proxy and home ----------------------------------------------------------------------------------------------

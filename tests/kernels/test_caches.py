@@ -11,7 +11,7 @@ import pytest
 
 from kernels import caches
 from kernels.task_sampling.threads import LEAST_BYTES, in_parallel
-from tests.imports import ROOT
+from tests.helpers.imports import ROOT
 
 
 def test_the_nearest_folder_that_is_there_is_asked(tmp_path):
