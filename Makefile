@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 PIP_INDEX := $(if $(filter cpu,$(TORCH)),--extra-index-url $(TORCH_INDEX),)
 READY := $(VENV)/.ready
-# `python` in dvc.yaml is the environment's
+# `python` and `dvc` of every target are the environment's
 export PATH := $(CURDIR)/$(RUN):$(PATH)
 
 .PHONY: environment reproduce serve test test-slow test-slow-short lint format deps golden bench gpu clean
@@ -19,7 +19,9 @@ $(READY): requirements.lock pyproject.toml
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check $(PIP_INDEX) -r requirements.lock
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	git rev-parse --git-dir >/dev/null 2>&1 || $(RUN)/dvc config --local core.no_scm true
 	test -d .dvc || $(RUN)/dvc init --quiet
+	$(RUN)/python -m kernels.warm
 	touch $@
 
 reproduce: environment

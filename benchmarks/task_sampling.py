@@ -30,6 +30,7 @@ import torch
 from benchmarks import numpy_tasks, torch_tasks
 from benchmarks.measure import append, cpu_name, key
 from kernels.task_sampling import FAMILIES, TaskSpec, sample_tasks
+from kernels.task_sampling.threads import usable_threads
 from pipeline.base.data_groups import TasksParams
 from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
@@ -58,7 +59,7 @@ def sides(spec: TaskSpec, rows: int, threads: int, pool: ThreadPoolExecutor) -> 
         return lambda: list(pool.map(lambda n, rng: numpy_tasks.sample_tasks_numpy(spec, n, rng, subsets), share, rngs))
 
     out = {
-        "kernel": lambda: sample_tasks(spec, rows, seed=1, start=next(starts)),
+        "kernel": lambda: sample_tasks(spec, rows, seed=1, start=next(starts), threads=threads),
         "numpy": in_pool(numpy_tasks.subsets_by_sort),
         "numpy_argsort": in_pool(numpy_tasks.subsets_by_argsort),
     }
@@ -70,7 +71,6 @@ def sides(spec: TaskSpec, rows: int, threads: int, pool: ThreadPoolExecutor) -> 
 
 def measure(spec: TaskSpec, threads: int, rounds: int) -> dict[str, tuple[float, int]]:
     """Name → (ns per row, batch) of the fastest batch size, the best of `rounds` alternating rounds."""
-    numba.set_num_threads(threads)
     torch.set_num_threads(threads)
     best: dict[str, tuple[float, int]] = {}
     with ThreadPoolExecutor(threads) as pool:
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=12, help="alternating rounds per batch size")
     parser.add_argument("--families", action="store_true", help="each family alone as well as the mixture")
     options = parser.parse_args()
-    threads = [t for t in options.threads if t <= numba.config.NUMBA_NUM_THREADS]
+    threads = [t for t in options.threads if t <= usable_threads()]
     mixtures = {"default": None} | ({f: {f: 1.0} for f in FAMILIES} if options.families else {})
     stamp, table, summary = stamp_of_run(), [], {}
     for mixture, weights in mixtures.items():

@@ -3,7 +3,8 @@
 Usage reports of Prefect are off unless the environment says otherwise; this runs before Prefect is imported.
 """
 
-import os
+from flows.failure_logs import shorten
+from flows.surroundings import prepare
 
-os.environ.setdefault("DO_NOT_TRACK", "1")
-os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+prepare()
+shorten()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from flows.temporary_server import use_prefect_server
+from pipeline.base.failures import exit_code, line_of
+from pipeline.base.streams import ready_streams
 
 EXIT_LIMIT_S = 45.0  # of an interrupted or finished flow: stages get 20 s to save, the server the last logs
 INTERRUPTED = 130
@@ -27,14 +29,17 @@ def run_and_exit(main: Callable[[], int | None]) -> NoReturn:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)
+    ready_streams()
     try:
         use_prefect_server()
         code = main() or 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except RuntimeError as error:
-        print(error, file=sys.stderr)
-        code = 1
+    except Exception as error:
+        if os.environ.get("BIGLEARN_TRACEBACK"):
+            raise
+        print(line_of(error), file=sys.stderr)
+        code = exit_code(error)
     except KeyboardInterrupt:
         print("interrupted; a rerun goes on from the last checkpoint", file=sys.stderr)
         code = INTERRUPTED

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import typer
 
 from flows.workshop import git
+from pipeline.base.failures import one_line_errors
 from pipeline.base.files import remove_leftovers, replaced_folder, write_json
 from pipeline.base.paths import Paths, default_root
 from pipeline.base.revisions import resolve
@@ -146,19 +146,17 @@ app = typer.Typer(add_completion=False, help=__doc__, invoke_without_command=Tru
 def show(context: typer.Context) -> None:
     """The promoted models of this project, newest first."""
     if context.invoked_subcommand is None:
-        for model in history(default_root()):
-            print(f"{model.version}  {model.revision[:12]}  {model.reason}")
+        with one_line_errors("registry"):
+            for model in history(default_root()):
+                print(f"{model.version}  {model.revision[:12]}  {model.reason}")
 
 
 @app.command("promote")
 def promote_by_hand(revision: str, reason: str = "promoted by hand") -> None:
     """Promotes the model of a commit, tag or experiment."""
-    try:
+    with one_line_errors("registry"):
         model = promote(default_root().resolve(), revision, reason)
-    except (ValueError, RuntimeError) as error:
-        print(f"registry: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
-    print(f"promoted {model.version} ({model.revision[:12]})")
+        print(f"promoted {model.version} ({model.revision[:12]})")
 
 
 if __name__ == "__main__":

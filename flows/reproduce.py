@@ -22,6 +22,7 @@ from flows.command import run_and_exit
 from flows.dvc_tasks import run_stage, stage_order, stale_stages
 from flows.process import DeadlineExceeded, ended_together
 from flows.show import publish_results
+from pipeline.base.failures import exit_code, line_of
 from pipeline.base.params import load_params
 from pipeline.base.paths import Paths, default_root
 from pipeline.base.result_groups import ReproduceParams
@@ -88,9 +89,9 @@ def main() -> int:
     try:
         for stage, what in reproduce().items():
             print(f"{stage}: {what}")
-    except RuntimeError as error:
-        print(f"reproduce: {error}", file=sys.stderr)
-        return 1
+    except Exception as error:
+        print(f"reproduce: {line_of(error)}", file=sys.stderr)
+        return exit_code(error)
     return 0
 
 

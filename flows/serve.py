@@ -23,11 +23,14 @@ from pathlib import Path
 
 import typer
 
+from flows.database import server_database
 from flows.dvc_tasks import child_environment
 from flows.process import child_command, end_group
 from flows.show import REPORT_URL
 from flows.temporary_server import wait_until_healthy
+from pipeline.base.failures import one_line_errors
 from pipeline.base.paths import Paths, default_root
+from pipeline.base.streams import ready_streams
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
@@ -45,19 +48,21 @@ def serve(root: Path, port: int) -> None:
             REPORT_URL: report,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
-        server = stack.enter_context(
-            _prefect(root, environment, "server", "start", "--host", HOST, "--port", str(port))
-        )
-        wait_until_healthy(f"{url}/api", server, START_LIMIT_S)
+        with server_database() as database:
+            command = ("server", "start", "--host", HOST, "--port", str(port))
+            server = stack.enter_context(_prefect(root, environment | database, *command))
+            wait_until_healthy(f"{url}/api", server, START_LIMIT_S)
         _run_once(root, environment, sys.executable, "-m", "flows.scheduler")
-        _run_once(root, environment, sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all")
+        _run_once(root, environment, sys.executable, "-m", "flows.deployments")
         worker = stack.enter_context(
             _prefect(root, environment, "worker", "start", "--pool", "local", "--install-policy", "never")
         )
         print(f"Prefect's pages: {url} · report: {report} · Ctrl-C ends everything", flush=True)
         while (server.poll(), worker.poll()) == (None, None):
             time.sleep(1.0)
-        raise RuntimeError("the server or the worker ended by itself; its last lines are above")
+        raise RuntimeError(
+            "The server or the worker must run on. Got the end of one: its last lines are above; start `make serve` again."
+        )
 
 
 @contextmanager
@@ -89,9 +94,13 @@ def _prefect(root: Path, environment: dict[str, str], *arguments: str) -> Iterat
 
 
 def _run_once(root: Path, environment: dict[str, str], *command: str) -> None:
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    if done.returncode or "Skipping" in done.stdout:  # a malformed prefect.yaml is only skipped
-        raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stdout}{done.stderr}")
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, encoding="utf8", errors="replace",
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    print(done.stdout, end="", flush=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:])} failed: {done.stderr.strip()}")
 
 
 def _is_taken(port: int) -> bool:
@@ -107,13 +116,12 @@ def main(port: int = 4200) -> None:
     """Serves Prefect's pages, schedules and a worker on this machine until Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGINT):  # SIGINT too: a shell's background job starts with it ignored
         signal.signal(number, _interrupt)
-    try:
-        serve(default_root(), port)
-    except KeyboardInterrupt:
-        print("serve: stopped", flush=True)
-    except RuntimeError as error:
-        print(f"serve: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    ready_streams()
+    with one_line_errors("serve"):
+        try:
+            serve(default_root(), port)
+        except KeyboardInterrupt:
+            print("serve: stopped", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from flows.dvc_tasks import Output, StageFailed, run_dvc
 from flows.process import ended_together
 from flows.show import data_uri
 from flows.workshop import WorkshopBusy, experiment_reference, git, publish, workshop, workshop_folder
+from pipeline.base.failures import exit_code, line_of
 from pipeline.base.files import write_text
 from pipeline.base.params import load_params
 from pipeline.base.paths import Paths, default_root
@@ -134,7 +135,9 @@ def experiment_task(root: Path, version: Version, jobs: int) -> str:
 def all_versions(grid: dict[str, list[Any]] | None, versions: list[Version] | None) -> list[Version]:
     """The versions to run: the product of the grid's values, or the list. Raises ValueError unless just one is given."""
     if bool(grid) == bool(versions):
-        raise ValueError("just one of 'grid' and 'versions' must be given, and not be empty.")
+        raise ValueError(
+            "just one of 'grid' and 'versions' must be given, and not be empty (-S name=value,value). Got both or none."
+        )
     if versions:
         return list(versions)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
@@ -248,9 +251,9 @@ def main(
     try:
         given = None if versions is None else json.loads(versions.read_text(encoding="utf8"))
         sweep(parse_grid(set_param), given, jobs, cost, runner, address)
-    except (ValueError, RuntimeError, OSError) as error:
-        print(f"sweep: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+    except Exception as error:
+        print(f"sweep: {line_of(error)}", file=sys.stderr)
+        raise typer.Exit(exit_code(error)) from error
 
 
 if __name__ == "__main__":

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from contextlib import AbstractContextManager, ExitStack
+from typing import BinaryIO
 
+from flows.database import server_database
 from flows.process import child_command, end_group
 
 HOST = "127.0.0.1"
@@ -35,13 +39,17 @@ def use_prefect_server() -> str:
         probe.bind((HOST, 0))
         port = probe.getsockname()[1]
     command = child_command("flows.temporary_server", str(port))
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
-    atexit.register(end_group, child)
-    import dvc.repo  # noqa: F401  the flow needs it, and the server takes seconds to start
+    said = tempfile.TemporaryFile()  # noqa: SIM115  it is the server's until this process ends
+    with server_database() as database:
+        environment = os.environ | database | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True
+        )
+        atexit.register(end_group, child)
+        import dvc.repo  # noqa: F401  the flow needs it, and the server takes seconds to start
 
-    api = f"http://{HOST}:{port}/api"
-    wait_until_healthy(api, child, settings.server.ephemeral.startup_timeout_seconds)
+        api = f"http://{HOST}:{port}/api"
+        wait_until_healthy(api, child, settings.server.ephemeral.startup_timeout_seconds, said)
     atexit.register(_entered(temporary_settings({PREFECT_API_URL: api})).close)
     return api
 
@@ -52,8 +60,11 @@ def _entered(context: AbstractContextManager) -> ExitStack:
     return stack
 
 
-def wait_until_healthy(api: str, server: subprocess.Popen, limit_s: float) -> None:
-    """Returns when the server answers. Raises RuntimeError when it does not within `limit_s` seconds, or has ended."""
+def wait_until_healthy(api: str, server: subprocess.Popen, limit_s: float, said: BinaryIO | None = None) -> None:
+    """Returns when the server answers. Raises RuntimeError when it does not within `limit_s` seconds, or has ended.
+
+    said: the file that holds what the server wrote, for the message.
+    """
     limit = time.monotonic() + limit_s
     while time.monotonic() < limit and server.poll() is None:
         try:
@@ -62,7 +73,24 @@ def wait_until_healthy(api: str, server: subprocess.Popen, limit_s: float) -> No
                     return
         except OSError:
             time.sleep(0.05)
-    raise RuntimeError(f"the Prefect server did not answer at {api} within {limit_s:g} s")
+    why = "" if said is None else _last_words(said)
+    if server.poll() is not None:
+        raise RuntimeError(
+            f"the Prefect server at {api} ended with code {server.returncode} before it answered{why}; its database "
+            "is in PREFECT_HOME, and `biglearn doctor` checks the installation"
+        )
+    raise RuntimeError(
+        f"the Prefect server did not answer at {api} within {limit_s:g} s{why}; on a slow machine set "
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+    )
+
+
+def _last_words(said: BinaryIO) -> str:
+    """`: <the last line that names an error>` of what a server wrote, or ""."""
+    said.seek(0)
+    lines = [line.strip() for line in said.read().decode("utf8", "replace").splitlines() if line.strip()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return f": {(named or lines)[-1][:300]}" if lines else ""
 
 
 def main() -> None:

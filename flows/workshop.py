@@ -19,6 +19,7 @@ from pathlib import Path
 from flows.dvc_tasks import Output, run_dvc
 from pipeline.base.params import load_params
 from pipeline.base.paths import Paths
+from pipeline.base.revisions import git_trouble
 
 BUILT_FILES = ("dvc.lock", "data/metrics")  # results that git holds; DVC's cache has the others
 DVC_TIMEOUT_S = 3600.0  # of a dvc command that only moves files
@@ -63,9 +64,12 @@ def dvc(folder: Path, arguments: list[str], log: Callable[[str], object]) -> Non
 
 def git(folder: Path, *arguments: str, stdin: str = "") -> str:
     """Output of a git command in `folder`. Raises RuntimeError with git's message."""
-    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, input=stdin)
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, encoding="utf8", errors="replace", input=stdin
+    )
     if done.returncode:
-        raise RuntimeError(f"git {' '.join(arguments)} failed in {folder}: {done.stderr.strip()}")
+        why = git_trouble(folder) or done.stderr.strip()
+        raise RuntimeError(f"git {' '.join(arguments)} failed in {folder}: {why}")
     return done.stdout.strip()
 
 
@@ -118,7 +122,9 @@ def _clone(root: Path, folder: Path) -> None:
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     git(root, "clone", "--quiet", "--shared", "--no-checkout", str(root), str(fresh / "clone"))
     for key in ("user.name", "user.email"):
-        value = subprocess.run(["git", "config", key], cwd=root, capture_output=True, text=True).stdout.strip()
+        value = subprocess.run(
+            ["git", "config", key], cwd=root, capture_output=True, encoding="utf8", errors="replace"
+        ).stdout.strip()
         if value:
             git(fresh / "clone", "config", key, value)
     os.replace(fresh / "clone", folder)

@@ -17,16 +17,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.base.devices import choose_device
 from pipeline.base.files import replaced_folder, write_bytes, write_json, write_text
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
+from pipeline.base.streams import note, progress
 from pipeline.evaluation import attribute_scores, pictures
 from pipeline.evaluation.classifier import train_classifier
 from pipeline.evaluation.comparison import (
@@ -97,7 +98,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
     judged = schema.image is not None and len(predicted_tokens(schema)) > 0
     methods = 1 + (4 if params.evaluate.baselines else 0)
     total = (params.evaluate.classifier_epochs if judged else 0) + 2 + methods * len(data.tasks)
-    with replaced_folder(where.plots / "evaluate") as fresh, tqdm(total=total, desc="evaluate", unit="part") as bar:
+    with replaced_folder(where.plots / "evaluate") as fresh, progress(total=total, desc="evaluate", unit="part") as bar:
         reader = _reader(data, params, bar)
         samples, metrics = _joint(data, params, reader, fresh)
         bar.update(1)
@@ -144,14 +145,14 @@ def _some(rows: RowFile, limit: int, seed: int) -> np.ndarray:
     return rows[:] if len(rows) <= limit else rows[some_numbers(len(rows), limit, seed)]
 
 
-def _reader(data: Data, params: Params, bar: tqdm) -> ImageReader | None:
+def _reader(data: Data, params: Params, bar: Any) -> ImageReader | None:
     """What judges the images; None for a table, and for images of which too few are whole."""
     schema = data.schema
     if schema.image is None:
         return None
     whole = min(len(whole_images(schema, rows)) for rows in (data.train, data.test))
     if whole < LEAST_WHOLE_IMAGES:
-        tqdm.write(
+        note(
             f"evaluate: {whole} images have no missing pixel, fewer than {LEAST_WHOLE_IMAGES}: "
             "no classifier and no joint scores"
         )
@@ -230,7 +231,7 @@ def _methods(data: Data, params: Params) -> list[tuple[str, int, object]]:
         rows = _some(data.train, params.evaluate.baseline_rows, params.seed)
         found = baselines(data.schema, rows, draws, params.seed)
         if "iterative" not in found:
-            tqdm.write(f"evaluate: {data.schema.n_features} features are too many for IterativeImputer: left out")
+            note(f"evaluate: {data.schema.n_features} features are too many for IterativeImputer: left out")
         out += [(name, draws, make) for name, (make, draws) in found.items()]
     return out
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-
-from tqdm import tqdm
+from typing import Any
 
 from pipeline.base.files import replaced_folder, write_json
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.result_groups import SimulateParams
 from pipeline.base.stage import run_stage
+from pipeline.base.streams import progress
 from pipeline.simulation.em_comparison import compare
 from pipeline.simulation.gallery import FIGURES, write_gallery
 from pipeline.simulation.gmm2 import Landscape, Tasks, landscape
@@ -39,7 +39,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
     if chosen.gmm25_paper:
         schedules |= {"paper": PAPER, "joint": JOINT_ONLY}
     units = 3 + len(seeds) * (len(schedules) + len(METHODS)) + (len(FIGURES) if chosen.figures else 0)
-    with tqdm(total=units, desc="simulate", unit="part") as bar:
+    with progress(total=units, desc="simulate", unit="part") as bar:
         results = simulate(chosen, seeds, schedules, lambda part: _advance(bar, part))
         with replaced_folder(where.simulations) as arrays, replaced_folder(where.plots / "simulate") as plots:
             write_results(arrays, results)
@@ -52,7 +52,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
     return found
 
 
-def _advance(bar: tqdm, part: str) -> None:
+def _advance(bar: Any, part: str) -> None:
     bar.set_postfix_str(part, refresh=False)
     bar.update()
 

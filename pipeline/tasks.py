@@ -11,13 +11,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from kernels.task_sampling import FAMILIES, HIDDEN, SOURCE, TARGET, TaskBank, Tasks, write_bank
 from pipeline.base.files import replaced_folder, write_json, write_text
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
+from pipeline.base.streams import progress
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 
@@ -35,7 +35,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
             ("train", params.tasks.train_rows, TRAIN_STREAM),
             ("evaluation", params.tasks.evaluation_rows, EVALUATION_STREAM),
         ):
-            with tqdm(total=rows, desc=f"tasks: {name}", unit="row", unit_scale=True) as bar:
+            with progress(total=rows, desc=f"tasks: {name}", unit="row", unit_scale=True) as bar:
                 write_bank(fresh / name, spec, rows, params.seed, stream, progress=bar.update)
         write_text(fresh / "spec.json", spec.to_json() + "\n")
     bank = TaskBank.open(where.tasks / "train")

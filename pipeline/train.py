@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from kernels.task_sampling import FAMILIES, TaskBank
 from pipeline.base.devices import choose_device
@@ -27,6 +26,7 @@ from pipeline.base.params import Params, merge_params, to_dict
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.base.stopping import Stopped, StopRequest, stop_requests
+from pipeline.base.streams import progress
 from pipeline.model.discriminator import Discriminator
 from pipeline.model.generator import Generator
 from pipeline.model.network_files import save_network
@@ -114,11 +114,11 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             where.plots / "train", first_step, enabled=world.is_first, average=world.average, sums=resumed.sums
         ) as log,
     ):
-        progress = tqdm(
-            range(first_step, train.steps), "train", train.steps, initial=first_step, disable=not world.is_first,
-            unit="step", mininterval=1.0, dynamic_ncols=True,
+        bar = progress(
+            range(first_step, train.steps), "train", total=train.steps, initial=first_step, disable=not world.is_first,
+            unit="step", mininterval=1.0,
         )  # fmt: skip
-        for step, batch in zip(progress, read_ahead(reader, first_step, train.steps, device), strict=False):
+        for step, batch in zip(bar, read_ahead(reader, first_step, train.steps, device), strict=False):
             batch, signal_number = _agree(world, batch, stop)
             if signal_number:
                 _stop(checkpoints, step, state, log, world, signal_number)
@@ -129,7 +129,7 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
             if done % train.log_interval == 0 or last:
                 state.check_finite()
                 shown = log.write(done, statistics, FAMILIES)
-                progress.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+                bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
             if done % train.sample_interval == 0 or last:
                 _save_grid(state, schema, params, reader, where.models / "progress", done)
             if done % train.checkpoint_interval == 0 and not last:

@@ -38,10 +38,10 @@ ROOMS = {
         "kernels", "base", "rows", "tables", "datasets", "reporting", "model", "training", "simulation", "evaluation"
     },
     "app": {
-        "base", "rows", "tables", "textfiles", "sources", "datasets", "reporting", "exchange", "model", "estimators",
-        "evaluation", "stages"
+        "kernels", "base", "rows", "tables", "textfiles", "sources", "datasets", "reporting", "exchange", "model",
+        "estimators", "evaluation", "stages"
     },
-    "flows": {"base", "model"},
+    "flows": {"kernels", "base", "model"},
 }  # fmt: skip
 
 

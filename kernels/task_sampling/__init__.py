@@ -1,22 +1,36 @@
-"""The task distribution q(S, T): which tokens are given, which are asked for, drawn millions of rows a second."""
+"""The task distribution q(S, T): which tokens are given, which are asked for, drawn millions of rows a second.
 
-from kernels.task_sampling.api import apply_missing, sample_pairs, sample_tasks
-from kernels.task_sampling.bank import TaskBank, write_bank
-from kernels.task_sampling.packing import pack_roles, unpack_roles
-from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET, Tasks, TaskSpec
+The names load on first use: drawing with a trained model needs the codes of the roles alone, and not Numba.
+"""
 
-__all__ = [
-    "FAMILIES",
-    "HIDDEN",
-    "SOURCE",
-    "TARGET",
-    "TaskBank",
-    "TaskSpec",
-    "Tasks",
-    "apply_missing",
-    "pack_roles",
-    "sample_pairs",
-    "sample_tasks",
-    "unpack_roles",
-    "write_bank",
-]
+from __future__ import annotations
+
+from importlib import import_module
+
+_HOME = {
+    "FAMILIES": "spec",
+    "HIDDEN": "spec",
+    "SOURCE": "spec",
+    "TARGET": "spec",
+    "TaskBank": "bank",
+    "TaskSpec": "spec",
+    "Tasks": "spec",
+    "apply_missing": "api",
+    "pack_roles": "packing",
+    "sample_pairs": "api",
+    "sample_tasks": "api",
+    "unpack_roles": "packing",
+    "write_bank": "bank",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'kernels.task_sampling' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(import_module(f"kernels.task_sampling.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -22,30 +22,43 @@ from kernels.task_sampling.numba_kernel import (
 )
 from kernels.task_sampling.spec import FAMILIES, Tasks, TaskSpec
 from kernels.task_sampling.tables import compile_spec
+from kernels.task_sampling.threads import in_parallel
 
 
-def sample_tasks(spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start: int = 0) -> Tasks:
+def sample_tasks(
+    spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start: int = 0, threads: int | None = None
+) -> Tasks:
     """Rows start … start + rows of stream `stream`: N = rows tasks.
 
     When no family of the mixture has ranks, `rank` is a read-only view of a single zero.
-    seed, stream, start: whole numbers in [0, 2**63).
+    seed, stream, start: whole numbers in [0, 2**63). threads: at most; None: as many as this process may use.
     Raises ValueError when one of them, or rows, is negative or too large.
     """
-    role, family = sample_roles(spec, rows, seed=seed, stream=stream, start=start)
+    role, family = sample_roles(spec, rows, seed=seed, stream=stream, start=start, threads=threads)
     if not spec.probabilities[[CAUSAL, PERMUTATION]].any():
         return Tasks(role, np.broadcast_to(np.int16(0), role.shape), family)
     rank = np.zeros(role.shape, np.int16)
-    rank_span(np.uint64(seed), np.uint64(stream), start, role, rank, family)
+    key = np.uint64(seed), np.uint64(stream)
+
+    def draw(first: int, end: int) -> None:
+        rank_span(*key, start + first, role[first:end], rank[first:end], family[first:end])
+
+    in_parallel(draw, rows, rank.itemsize * spec.n_tokens, threads)
     return Tasks(role, rank, family)
 
 
 def sample_roles(
-    spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start: int = 0
+    spec: TaskSpec, rows: int, *, seed: int, stream: int = 0, start: int = 0, threads: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """role (N, L) uint8 and family (N,) uint8 of `sample_tasks`, without the ranks, which `ranks_of` restores."""
     check_rows(rows, seed, stream, start)
     role, family = np.empty((rows, spec.n_tokens), np.uint8), np.empty(rows, np.uint8)
-    role_rows(compile_spec(spec), np.uint64(seed), np.uint64(stream), start, role.reshape(-1), family)
+    tables, key = compile_spec(spec), (np.uint64(seed), np.uint64(stream))
+
+    def draw(first: int, end: int) -> None:
+        role_rows(tables, *key, start + first, role[first:end].reshape(-1), family[first:end])
+
+    in_parallel(draw, rows, spec.n_tokens, threads)
     return role, family
 
 

@@ -93,17 +93,19 @@ def write_bank(
     seed: int,
     stream: int = 0,
     progress: Callable[[int], None] | None = None,
+    threads: int | None = None,
 ) -> TaskBank:
     """The bank of rows 0 … rows of a stream, written to `folder`, which it replaces only when complete.
 
     Memory use is bounded by CHUNK_BYTES, whatever `rows`. progress: called with the rows of each chunk.
+    threads: at most; None: as many as this process may use.
     """
     check_rows(rows, seed, stream, 0)
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".tmp"))
     try:
-        _fill(fresh, spec, rows, seed, stream, progress or (lambda n: None))
+        _fill(fresh, spec, rows, (seed, stream), progress or (lambda n: None), threads)
         os.chmod(fresh, 0o755)
         _replace(folder, fresh)
     except BaseException:
@@ -112,15 +114,24 @@ def write_bank(
     return TaskBank.open(folder)
 
 
-def _fill(folder: Path, spec: TaskSpec, rows: int, seed: int, stream: int, progress: Callable[[int], None]) -> None:
-    width = (spec.n_tokens + 3) // 4
+def _fill(
+    folder: Path,
+    spec: TaskSpec,
+    rows: int,
+    key: tuple[int, int],
+    progress: Callable[[int], None],
+    threads: int | None,
+) -> None:
+    (seed, stream), width = key, (spec.n_tokens + 3) // 4
     new = np.lib.format.open_memmap
     packed = new(folder / "roles.npy", mode="w+", dtype=np.uint8, shape=(rows, width))
     families = new(folder / "families.npy", mode="w+", dtype=np.uint8, shape=(rows,))
     chunk = max(1, CHUNK_BYTES // spec.n_tokens)
     for start in range(0, rows, chunk):
         n = min(chunk, rows - start)
-        role, families[start : start + n] = sample_roles(spec, n, seed=seed, stream=stream, start=start)
+        role, families[start : start + n] = sample_roles(
+            spec, n, seed=seed, stream=stream, start=start, threads=threads
+        )
         packed[start : start + n] = pack_roles(role)
         progress(n)
     packed.flush()

@@ -26,14 +26,14 @@ Names: t is a Tables, L tokens, N rows, u a uint64 below 2³², w a random word,
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from kernels.task_sampling.beta import CELL_BITS
 from kernels.task_sampling.bits import below_bytes, blend_bytes, count_ones
 from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET
 from kernels.task_sampling.tables import BETA, BLOCK, BODY_COUNT, COPY, COUNT, PREFIX, TARGET_BETA
 
-CHUNK_BYTES = 1 << 15  # of roles per unit of parallel work: it stays in cache between the passes
+CHUNK_BYTES = 1 << 15  # of roles drawn at a time: they stay in cache between the passes
 
 LANES = 512  # rows of at most 64 tokens whose subsets are narrowed together …
 LANE_STEPS = 10  # … by so many key bits; more are rarely needed
@@ -467,7 +467,8 @@ def draw_second(t, key, first, second, source, target, words):
             j += 1
 
 
-# -- drivers: whole streams in parallel, batches in the calling thread --------------------------------
+# -- drivers, all in the calling thread; `threads.in_parallel` gives each thread a part of a stream. Numba's own threads
+# (prange) would end every process that forks after them -------------------------------------------------------------
 @njit(cache=True)
 def role_chunk(t, stream_state, start, role, family):
     """Fills role (n · L,) and family (n,) uint8 with rows start … start + n, n <= LANES."""
@@ -483,28 +484,28 @@ def role_chunk(t, stream_state, start, role, family):
     write_rows(t, outcome, source, target, role, family, scratch)
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True, nogil=True)
 def role_rows(t, seed, stream, start, role, family):
-    """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream, in parallel."""
+    """Fills role (N · L,) and family (N,) uint8 with rows start … start + N of the stream."""
     n_tokens, n_rows = t.n_tokens, len(family)
     stream_state = stream_key(seed, stream)
     chunk = min(LANES, max(1, CHUNK_BYTES // n_tokens))
-    for c in prange((n_rows + chunk - 1) // chunk):
+    for c in range((n_rows + chunk - 1) // chunk):
         first, end = c * chunk, min(n_rows, (c + 1) * chunk)
         role_chunk(t, stream_state, start + first, role[first * n_tokens : end * n_tokens], family[first:end])
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True, nogil=True)
 def rank_span(seed, stream, start, role, rank, family):
-    """Fills rank (N, L; zero on entry) of rows start … start + N, given role and family, in parallel."""
+    """Fills rank (N, L; zero on entry) of rows start … start + N, given role and family."""
     stream_state = stream_key(seed, stream)
-    for n in prange(len(family)):
+    for n in range(len(family)):
         draw_rank(family[n], row_key(stream_state, start + n), role[n], rank[n])
 
 
 @njit(cache=True)
 def rank_rows(seed, stream, rows, role, rank, family):
-    """`rank_span` for the rows with these numbers (N,) int64, in the calling thread."""
+    """`rank_span` for the rows with these numbers (N,) int64."""
     stream_state = stream_key(seed, stream)
     for n in range(len(rows)):
         draw_rank(family[n], row_key(stream_state, rows[n]), role[n], rank[n])

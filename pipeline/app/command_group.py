@@ -1,12 +1,11 @@
 """The group of commands: its options, and errors of one line.
 
 An error is one line on stderr without a traceback (BIGLEARN_TRACEBACK=1 shows it). Exit codes: 0, 1 bad data or a
-failure, 2 bad usage or parameters, 130 Ctrl-C.
+failure, 2 bad usage or parameters, 130 Ctrl-C, 141 when nobody reads the output any more.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +13,18 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
-
+from pipeline.base.failures import BAD_USAGE, FAILED, INTERRUPTED, one_line_errors  # noqa: F401
+from pipeline.base.streams import ready_streams
 
 _UsageError = typer.BadParameter.__bases__[0]
+
+
+class _Carried(Exception):
+    """Takes an error of a command past Click."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class _OneLineErrors(typer.core.TyperGroup):
@@ -29,32 +36,30 @@ class _OneLineErrors(typer.core.TyperGroup):
             sys.exit(code)
         return code
 
-    def _run(self, *args: Any, **extra: Any) -> int:
+    def invoke(self, ctx: Any) -> Any:
         try:
-            code = super().main(*args, standalone_mode=False, **extra) or 0
-        except _UsageError as error:
-            where = f" {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else ""
-            return _say(f"biglearn{where}: {error.format_message()} (see biglearn{where} --help)", BAD_USAGE)
-        except (ValueError, OSError, RuntimeError, MemoryError, KeyError) as error:
-            if os.environ.get("BIGLEARN_TRACEBACK"):
-                raise
-            from pipeline.base.fields import ParamsError
-            from pipeline.base.stopping import Stopped
+            return super().invoke(ctx)
+        except (EOFError, OSError) as error:  # Click would end the process on these without a word
+            raise _Carried(error) from error
 
-            if isinstance(error, Stopped):
-                return _say(f"biglearn: {error}", error.exit_code)
-            text = " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
-            return _say(
-                f"biglearn: {text or type(error).__name__}", BAD_USAGE if isinstance(error, ParamsError) else FAILED
-            )
-        return (
-            _say("biglearn: interrupted; what was saved is intact", INTERRUPTED) if code == INTERRUPTED else int(code)
-        )
-
-
-def _say(message: str, code: int) -> int:
-    print(message, file=sys.stderr, flush=True)
-    return code
+    def _run(self, *args: Any, **extra: Any) -> int:
+        ready_streams()
+        try:
+            with one_line_errors("biglearn"):
+                try:
+                    code = super().main(*args, standalone_mode=False, **extra) or 0
+                except _Carried as carried:
+                    raise carried.error  # noqa: B904  as it was
+                except _UsageError as error:
+                    where = f" {error.ctx.info_name}" if error.ctx is not None and error.ctx.parent is not None else ""
+                    text = f"biglearn{where}: {error.format_message()} (see biglearn{where} --help)"
+                    print(text, file=sys.stderr, flush=True)
+                    return BAD_USAGE
+                if code == INTERRUPTED:  # what Click makes of Ctrl-C
+                    raise KeyboardInterrupt
+                return int(code)
+        except SystemExit as end:
+            return int(end.code or 0)
 
 
 app = typer.Typer(

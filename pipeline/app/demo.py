@@ -19,14 +19,18 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from pipeline.app.demo_answers import OneLineAnswers, invalid, refused
 from pipeline.app.project import model_folder
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.base.paths import Paths
-from pipeline.datasets.image_files import fit_pixels, open_image
+from pipeline.datasets.image_files import SUFFIXES, NotAnImage, fit_pixels, open_image
 from pipeline.exchange.reading import read_rows
 from pipeline.exchange.writing import TEXT_GROUP, picture
 from pipeline.model.sampler import Sampler
@@ -37,6 +41,8 @@ from pipeline.tables.readable import frame_of_rows
 
 TEMPLATE = Path(__file__).parent / "templates" / "demo.html"
 MAX_DRAWS, MAX_BODY_BYTES, OWN_ROWS = 64, 32_000_000, 64
+MOST_BODY_BYTES = 2 * MAX_BODY_BYTES  # of any request: an image as text is a third longer
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]", "::1")
 HEAT = np.array([(252, 246, 226), (250, 200, 110), (230, 110, 70), (150, 40, 100), (50, 15, 80)], np.float64)
 
 
@@ -83,8 +89,14 @@ class Desk:
     def upload(self, payload: bytes) -> dict:
         """An uploaded image, cropped and resized to the model's. Raises NotAnImage (a ValueError)."""
         if self.schema.image is None:
-            raise ValueError("This model has no image.")
-        pixels, known = fit_pixels(open_image(io.BytesIO(payload)), *self.schema.image)
+            raise ValueError("An upload needs a model of images. Got one of a table: type its cells instead.")
+        if not payload:
+            raise ValueError(f"An upload must be an image ({', '.join(SUFFIXES)}). Got an empty file.")
+        try:
+            pixels, known = fit_pixels(open_image(io.BytesIO(payload)), *self.schema.image)
+        except NotAnImage as error:
+            kinds = ", ".join(SUFFIXES)
+            raise ValueError(f"An upload must be an image ({kinds}). Got {len(payload)} bytes; {error}") from error
         pixels = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
         return {"image": _data_url(np.dstack([pixels, known.astype(np.uint8) * 255])), "cells": {}}
 
@@ -157,14 +169,14 @@ def _data_url(pixels: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(png(np.ascontiguousarray(pixels))).decode()
 
 
-def create_app(desk: Desk, hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "testserver")) -> FastAPI:
+def create_app(desk: Desk, hosts: tuple[str, ...] = (*LOCAL_HOSTS, "testserver")) -> FastAPI:
     """The web application. hosts: names that requests may use; "*" for any."""
     app = FastAPI(title="BigLearn", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
-    @app.exception_handler(ValueError)
-    def bad_request(request: Request, error: ValueError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status_code=400)
+    app.add_middleware(OneLineAnswers, most_bytes=MOST_BODY_BYTES)
+    app.exception_handler(RequestValidationError)(invalid)
+    app.exception_handler(HTTPException)(refused)
 
     @app.get("/", response_class=HTMLResponse)
     def page() -> HTMLResponse:
@@ -177,12 +189,7 @@ def create_app(desk: Desk, hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "
 
     @app.post("/upload")
     async def upload(request: Request) -> dict:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > MAX_BODY_BYTES:
-                raise ValueError(f"An image must have at most {MAX_BODY_BYTES} bytes.")
-        return desk.upload(bytes(body))
+        return await run_in_threadpool(desk.upload, await request.body())
 
     return app
 
@@ -207,8 +214,10 @@ def serve(model: Path, data: Path | None, host: str, port: int) -> None:
     import uvicorn
 
     desk = open_desk(model, data)
-    listener = socket.create_server((host, port))  # here, so that a port in use is one clear line
-    local = host in ("127.0.0.1", "localhost", "::1")
-    app = create_app(desk, ("127.0.0.1", "localhost") if local else ("*",))
-    print(f"demo: http://{host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    host = host.strip("[]")
+    app = create_app(desk, LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",))
+    shown = f"[{host}]" if family == socket.AF_INET6 else host
+    with socket.create_server((host, port), family=family) as listener:  # here: a port in use is one clear line
+        print(f"demo: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])

@@ -15,8 +15,10 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kernels.caches import own_folder
 from pipeline.base.neighbours import PACKAGES, REMEDY, found_instead
 from pipeline.base.paths import Paths, default_root
+from pipeline.base.revisions import git_trouble, ignored_by_git
 
 REQUIRED = (
     "torch",
@@ -36,6 +38,7 @@ OPTIONAL = {
     "triton": "pip install -e '.[gpu]' (needed by the GPU kernels, not on a CPU)",
 }
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 2.0
+NO_PROJECT = "no project in this folder: fit, sample, complete and impute need none, dvc repro does"
 MARKS = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
 
 
@@ -54,7 +57,7 @@ def examine(root: Path | None = None, *, network: bool = False) -> list[Finding]
     where = Paths(root or default_root())
     findings = [_python(), *map(_package, REQUIRED), *(_optional(n, fix) for n, fix in OPTIONAL.items())]
     findings += [_device(), _triton(), _params(where), _writable(where), _disk(where), _memory(), _mirror()]
-    findings += [_dvc(where), _prefect(), _names()]
+    findings += [_caches(), _git(where), _dvc(where), _inputs(where), _links(where), _prefect(), _names()]
     return findings + (_mirrors(where) if network else [])
 
 
@@ -140,9 +143,8 @@ def _params(where: Paths) -> Finding:
     from pipeline.base.fields import ParamsError
     from pipeline.base.params import load_params
 
-    if not where.params.exists():
-        said = f"none in {where.root}: fit, sample, complete and impute need no project, dvc repro does"
-        return Finding("params.yaml", "ok", said)
+    if not where.params.is_file():
+        return Finding("params.yaml", "ok", NO_PROJECT)
     try:
         params = load_params(where.params)
     except ParamsError as error:
@@ -190,14 +192,12 @@ def _mirror() -> Finding:
 def _dvc(where: Paths) -> Finding:
     if _version("dvc") is None:
         return Finding("dvc project", "warn", "dvc is not installed", OPTIONAL["dvc"])
-    if not where.params.exists():
-        return Finding("dvc project", "ok", "no project here, so none is needed")
+    if not where.params.is_file():
+        return Finding("dvc project", "ok", NO_PROJECT)
     if not (where.root / ".dvc").is_dir():
         return Finding(
             "dvc project", "warn", f"no .dvc in {where.root}", "git init && dvc init (stages run without it)"
         )
-    if shutil.which("git") is None:
-        return Finding("dvc project", "warn", "git is not installed", "install git: versions and experiments need it")
     config = (
         (where.root / ".dvc" / "config").read_text(encoding="utf8")
         if (where.root / ".dvc" / "config").is_file()
@@ -205,7 +205,57 @@ def _dvc(where: Paths) -> Finding:
     )
     if "analytics = false" not in config:
         return Finding("dvc project", "warn", "DVC sends anonymous usage statistics", "dvc config core.analytics false")
-    return Finding("dvc project", "ok", "initialised, analytics off")
+    local = where.root / ".dvc" / "config.local"
+    without_git = "no_scm = true" in config + (local.read_text(encoding="utf8") if local.is_file() else "")
+    trouble = git_trouble(where.root)
+    if without_git and not trouble:
+        return Finding("dvc project", "warn", "core.no_scm is set although there is a git repository: no experiments",
+                       "dvc config --local --unset core.no_scm")  # fmt: skip
+    if trouble and not without_git:
+        return Finding("dvc project", "fail", "dvc repro ends at once: DVC wants a git repository here",
+                       "git init && git add . && git commit -m start, or dvc config --local core.no_scm true")  # fmt: skip
+    return Finding("dvc project", "ok", "initialised, analytics off" + (", without git" if without_git else ""))
+
+
+def _git(where: Paths) -> Finding:
+    if not (where.root / ".dvc").is_dir():
+        return Finding("git", "ok", "not needed without DVC")
+    trouble = git_trouble(where.root)
+    detail, _, fix = trouble.partition(": ")
+    return Finding("git", "warn", detail, fix) if trouble else Finding("git", "ok", "the project is a repository")
+
+
+def _caches() -> Finding:
+    """Where Numba keeps compiled code, when not beside the package or in the user's cache."""
+    temporary, chosen = own_folder("numba"), os.environ.get("NUMBA_CACHE_DIR", "")
+    if temporary is not None and chosen == str(temporary):
+        return Finding("compiled code", "warn", f"kept in {chosen}, which may be emptied",
+                       "export NUMBA_CACHE_DIR=<a folder that stays>")  # fmt: skip
+    return Finding("compiled code", "ok", chosen or "beside the package, or in the user's cache")
+
+
+def _inputs(where: Paths) -> Finding:
+    """Data that git ignores are not in the copies of the project that `dvc exp run --temp` and `--queue` make."""
+    from pipeline.base.fields import ParamsError
+    from pipeline.base.params import load_params
+
+    try:
+        place = load_params(where.params).dataset.path if where.params.is_file() else ""
+    except ParamsError:  # the finding about params.yaml says it
+        place = ""
+    if not ignored_by_git(where.root, place):
+        return Finding("own data", "ok", "none that git ignores")
+    return Finding("own data", "ok", f"{place}, which git ignores: experiments in a copy need --copy-paths",
+                   f"dvc exp run --temp --copy-paths {place}")  # fmt: skip
+
+
+def _links(where: Paths) -> Finding:
+    """A cache of links (cache.type symlink) breaks when the project is moved."""
+    broken = [p for p in where.data.rglob("*") if p.is_symlink() and not p.exists()] if where.data.is_dir() else []
+    if not broken:
+        return Finding("links", "ok", "none is broken")
+    return Finding("links", "warn", f"{len(broken)} lead nowhere below {where.data}; was the project moved?",
+                   "find data -xtype l -delete && dvc checkout")  # fmt: skip
 
 
 def _prefect() -> Finding:
@@ -227,6 +277,8 @@ def _mirrors(where: Paths, timeout_s: float = 5.0) -> list[Finding]:
     from pipeline.base.params import load_params
     from pipeline.datasets import get_source
 
+    if not where.params.is_file():
+        return [Finding("mirrors", "ok", NO_PROJECT)]
     findings = []
     for file in get_source(load_params(where.params).dataset.name).files:
         errors = []

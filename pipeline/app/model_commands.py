@@ -166,9 +166,9 @@ def _sampler(model: Path, device: str) -> Sampler:
 
 def _drawn(sampler: Sampler, rows: Any, observed: Any, targets: Any, draws: int, seed: int) -> Any:
     """(K, N, C) draws, with a bar."""
-    from tqdm import tqdm
+    from pipeline.base.streams import progress
 
-    with tqdm(total=draws * len(rows), desc="draw", unit="row", unit_scale=True, dynamic_ncols=True) as bar:
+    with progress(total=draws * len(rows), desc="draw", unit="row", unit_scale=True) as bar:
         return sampler.complete(rows, observed, draws, seed, targets, progress=bar.update)
 
 

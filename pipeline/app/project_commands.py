@@ -28,10 +28,16 @@ def init(
 ) -> None:
     """Set params.yaml for your own data, so that `dvc repro` runs on it. Shows what it changes."""
     from pipeline.app.project import configure
-    from pipeline.base.paths import default_root
+    from pipeline.base.params import load_params
+    from pipeline.base.paths import Paths, default_root
+    from pipeline.base.revisions import ignored_by_git
 
-    for name, (before, after) in configure(project or default_root(), Path(data), settings or []).items():
+    root = project or default_root()
+    for name, (before, after) in configure(root, Path(data), settings or []).items():
         print(f"{name}: {before} → {after}")
+    place = load_params(Paths(root).params).dataset.path
+    if ignored_by_git(root, place):
+        print(f"init: git ignores {place}: `dvc exp run --temp` and `--queue` need --copy-paths {place}")
     print("init: params.yaml is set; `dvc repro` runs the stages")
 
 

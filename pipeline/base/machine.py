@@ -60,7 +60,13 @@ def source_state(root: Path) -> str:
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
-                ["git", *arguments], cwd=root, capture_output=True, text=True, check=False, timeout=30
+                ["git", *arguments],
+                cwd=root,
+                capture_output=True,
+                encoding="utf8",
+                errors="replace",
+                check=False,
+                timeout=30,
             )
         except (OSError, subprocess.TimeoutExpired):
             return None

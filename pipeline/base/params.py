@@ -60,7 +60,9 @@ def load_params(path: Path | str | None = None, overrides: Sequence[str] = ()) -
         _check_text(file.read_text(encoding="utf8"))
         given = OmegaConf.load(file)
     except FileNotFoundError as error:
-        raise ParamsError(f"No parameter file at {file}.") from error
+        raise ParamsError(
+            f"No parameter file at {file}. Go to a project's folder, or name one with --project or BIGLEARN_ROOT."
+        ) from error
     except Exception as error:  # YAML errors come in several classes; all mean the same to the user
         raise ParamsError(f"{file} is not readable YAML: {error}") from error
     return merge_params(given, overrides)

@@ -1,6 +1,6 @@
 """What every stage's main does: read the parameters, run, and end with one clear line when it cannot.
 
-A stage dies with the process that started it (Linux), and holds a lock on its output, so that a killed
+A stage dies with the dvc process that started it (Linux), and holds a lock on its output, so that a killed
 `dvc repro` leaves no orphan that a second one would run beside.
 """
 
@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from pipeline.base.fields import ParamsError
+from pipeline.base.failures import one_line_errors
 from pipeline.base.files import remove_leftovers, write_json
 from pipeline.base.params import Params, load_params
 from pipeline.base.parent import die_with_parent
 from pipeline.base.paths import Paths, paths
-from pipeline.base.stopping import Stopped
-
-BAD_PARAMETERS, FAILED, INTERRUPTED = 2, 1, 130
+from pipeline.base.streams import ready_streams
 
 
 def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
@@ -30,9 +28,11 @@ def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
     overrides, e.g. `train.steps=100`.
 
     A stage that ends well leaves its wall time beside the checkpoints, for the report."""
-    die_with_parent()
+    ready_streams()
+    if "DVC_STAGE" in os.environ:  # DVC's child; one that a person started with nohup goes on without its shell
+        die_with_parent()
     started = time.perf_counter()
-    try:
+    with one_line_errors(name):
         params = load_params(overrides=sys.argv[1:])
         where = paths()
         with stage_lock(name, where):
@@ -40,21 +40,6 @@ def run_stage(name: str, run: Callable[[Params, Paths], object]) -> None:
             run(params, where)
         ended = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         write_json(where.times / f"{name}.json", {"wall_s": round(time.perf_counter() - started, 2), "ended": ended})
-    except Stopped as stopped:
-        _end(f"{name}: {stopped}", stopped.exit_code)
-    except ParamsError as error:
-        _end(f"{name}: {error}", BAD_PARAMETERS)
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("BIGLEARN_TRACEBACK"):
-            raise
-        _end(f"{name}: {error}", FAILED)
-    except KeyboardInterrupt:
-        _end(f"{name}: interrupted; what was saved is intact", INTERRUPTED)
-
-
-def _end(message: str, code: int) -> None:
-    print(message, file=sys.stderr, flush=True)
-    sys.exit(code)
 
 
 @contextmanager

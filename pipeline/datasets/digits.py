@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
@@ -17,6 +16,8 @@ from pipeline.rows.image_schema import image_label_schema
 
 def load(raw: Path, params: Params) -> RawData:
     """(1797, 65) uint8 rows: 64 pixels 0…16 and the label; prepare splits them."""
+    from sklearn.datasets import load_digits
+
     data = load_digits()
     labels = [str(i) for i in range(10)] if params.prepare.label_token else []
     schema = image_label_schema(8, 8, 1, SOURCE.patch_size_px(params), 0.0, 16.0, labels)

@@ -14,10 +14,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
-from tqdm import tqdm
 
 from pipeline.base.data_groups import FetchParams
 from pipeline.base.files import sha256
+from pipeline.base.streams import progress
 from pipeline.datasets.source import RemoteFile
 
 CHUNK_BYTES = 1 << 16
@@ -131,7 +131,7 @@ def _stream(url: str, part: Path, file: RemoteFile, timeout_s: float) -> None:
         have = have if resumed else 0
         with (
             open(part, "ab" if resumed else "wb") as out,
-            tqdm(desc=file.name, total=file.size, initial=have, unit="B", unit_scale=True, dynamic_ncols=True) as bar,
+            progress(desc=file.name, total=file.size, initial=have, unit="B", unit_scale=True) as bar,
         ):
             for chunk in response.iter_content(CHUNK_BYTES):
                 out.write(chunk[: max(0, file.size + 1 - have)])  # never more than one byte past what is declared

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
 from pipeline.base.params import Params
+from pipeline.base.streams import progress
 from pipeline.datasets.categories import joined, with_categories
 from pipeline.datasets.image_folder import chosen_attributes
 from pipeline.datasets.local import local_path
@@ -41,7 +41,7 @@ def load(raw: Path, params: Params) -> RawData:
     size = params.prepare.image_size_px or DEFAULT_SIZE_PX
     n = len(codes)
     pixels = np.empty((n, size * size * 3), np.uint8)
-    for i in tqdm(range(n), "faces", unit="image", dynamic_ncols=True, leave=False):
+    for i in progress(range(n), "faces", unit="image", leave=False):
         pixels[i] = face(jpeg[offset[i] : offset[i + 1]].tobytes(), size, f"{path.name}, image {i}").ravel()
     chosen = chosen_attributes(params, [str(name) for name in names])
     index = [[str(name) for name in names].index(a) for a in chosen]

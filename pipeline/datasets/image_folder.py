@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from pipeline.base.fields import ParamsError
 from pipeline.base.params import Params
+from pipeline.base.streams import progress
 from pipeline.datasets.categories import category_codes, joined, with_categories
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
 from pipeline.datasets.source import RawData, Source
@@ -65,7 +65,7 @@ def _read(files: list[Path], size: int, channels: int) -> tuple[np.ndarray, list
     """((N, size·size·channels) uint8 pixels, the files they came from); prints what was left out and why."""
     pixels = np.empty((len(files), size * size * channels), np.uint8)  # takes memory only as it is filled
     kept, faults = [], []
-    for file in tqdm(files, "images", unit="file", dynamic_ncols=True, leave=False):
+    for file in progress(files, "images", unit="file", leave=False):
         try:
             pixels[len(kept)] = fit_pixels(open_image(file), size, size, channels)[0].ravel()
             kept.append(file)

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
-import numba
 import numpy as np
 import pandas as pd
 import torch
@@ -30,10 +29,10 @@ from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm import tqdm
 
 from pipeline.base.files import write_json
 from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.base.streams import progress
 from pipeline.datasets.table import MAX_EPOCHS, RECOMMENDED, most_steps
 from pipeline.model.sampler import Sampler
 from pipeline.tables.codec import TableCodec, column_names, fit_codec, mark_missing
@@ -151,7 +150,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         seeds = np.random.SeedSequence(self._seed() if random_state is None else random_state).generate_state(draws)
         out = []
         with _threads(self.n_jobs):
-            for seed in tqdm(seeds, "draw", unit="draw", disable=not self.progress, mininterval=0.5):
+            for seed in progress(seeds, "draw", unit="draw", disable=not self.progress, mininterval=0.5):
                 drawn = self.sampler_.complete(rows, draws=1, seed=int(seed))[0]
                 out.append(self._like(X, self._filled(frame, drawn)))
         return out if isinstance(X, pd.DataFrame) else np.stack(out)
@@ -292,18 +291,16 @@ def _put(column: pd.Series, gap: np.ndarray, values: pd.Series) -> pd.Series:
 
 @contextmanager
 def _threads(n_jobs: int | None) -> Iterator[None]:
-    """Runs with that many threads of torch and Numba, and restores their numbers.
+    """Runs with that many threads of torch, and restores their number; the task bank is drawn by as many.
 
     One thread is the default: a step is small, and threads that wait for one another on a busy machine cost more.
     """
     if n_jobs is not None and (not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1):
         raise ValueError(f"'n_jobs' must be None, −1 or a positive whole number. Got {n_jobs!r}.")
-    before, numba_before = torch.get_num_threads(), numba.get_num_threads()
+    before = torch.get_num_threads()
     threads = 1 if n_jobs is None else (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
     torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        numba.set_num_threads(numba_before)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
+from pipeline.base.streams import progress
 from pipeline.estimators.imputer import BigLearnImputer
 from pipeline.evaluation.gap_scores import Case, score
 from pipeline.evaluation.peers import mean_fill, missforest
@@ -33,7 +33,7 @@ def trial(frame: pd.DataFrame, imputer: BigLearnImputer, seed: int, rows: int = 
     case = hidden_case(frame, seed, rows)
     out = {}
     methods = {"BigLearn": None, "MissForest-style": missforest(seed), "mean, commonest": mean_fill()}
-    with tqdm(methods.items(), "evaluate", unit="method") as bar:
+    with progress(methods.items(), "evaluate", unit="method") as bar:
         for name, method in bar:
             bar.set_postfix_str(name)
             seen, gaps = case.seen("train"), case.seen("test")

@@ -22,6 +22,7 @@ from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.base.fields import ParamsError
 from pipeline.base.model_groups import NetworkParams
 from pipeline.base.params import merge_params
+from pipeline.model import forks  # noqa: F401  a forked child must not wait for this process's threads
 from pipeline.model.context import hidden_width
 from pipeline.model.generator import Generator
 from pipeline.model.network_files import load_state, read_network, save_network

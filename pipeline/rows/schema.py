@@ -70,8 +70,10 @@ class Schema:
             raise ValueError(
                 f"Schema: every column must belong to exactly one token. Got {len(owned)} owned of {len(self.columns)}."
             )
-        if len({t.name for t in self.tokens}) != len(self.tokens):
-            raise ValueError("Schema: token names must be unique.")
+        names = [t.name for t in self.tokens]
+        if len(set(names)) != len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"Schema: token names must be unique. Got {twice[:5]} more than once.")
         if sum(t.width for t in self.tokens) > MAX_FEATURES:
             raise ValueError(f"Schema: its tokens must have at most {MAX_FEATURES} features.")
         if self.image is not None and not 0 < math.prod(self.image) <= len(self.columns):
@@ -229,7 +231,7 @@ class Schema:
     def images(self, rows: np.ndarray) -> np.ndarray:
         """(N, height, width, channels) pixels in the source's units. Raises when there is no image."""
         if self.image is None:
-            raise ValueError("This schema has no image.")
+            raise ValueError(f"A schema with an image is needed. Got columns {list(self.columns[:5])}.")
         size = int(np.prod(self.image))
         return np.asarray(rows)[:, :size].reshape(len(rows), *self.image)
 
@@ -237,7 +239,7 @@ class Schema:
         """(N,) int64 class codes (−1 where missing). Raises when there is no label token."""
         i = self.label_token
         if i is None:
-            raise ValueError("This schema has no label token.")
+            raise ValueError(f"A schema with a label token is needed. Got tokens {[t.name for t in self.tokens[:5]]}.")
         codes = np.asarray(rows)[:, self.tokens[i].columns[0]].astype(np.float32)
         return np.where(np.isnan(codes), -1, codes).astype(np.int64)
 

@@ -139,9 +139,6 @@ def _entries(state: TrainingStep) -> dict[str, tuple[Tensor, FlatParameters | No
     out["average"] = (state.own_average, flat_g)
     for name, adam, flat in (("adam_g", state.adam_g, flat_g), ("adam_d", state.adam_d, flat_d)):
         moments = adam.state[flat.leaf]
-        if not moments:  # Adam makes its state at the first step; a checkpoint needs the same keys before it
-            zeros = torch.zeros_like(flat.own_values)
-            moments.update(step=torch.zeros((), device=zeros.device), exp_avg=zeros, exp_avg_sq=zeros.clone())
         out |= {f"{name}.{k}": (v, flat if v.ndim else None) for k, v in moments.items()}
     return out
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from kernels.task_sampling import TARGET, write_bank
 from pipeline.base.params import Params
+from pipeline.base.streams import progress as bar_of
 from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
@@ -94,7 +94,7 @@ def _train(
 ) -> History:
     history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
     steps, interval = params.train.steps, max(1, params.train.steps // validations)
-    with tqdm(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5, dynamic_ncols=True) as bar:
+    with bar_of(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5) as bar:
         for step in bar:
             state(reader(step), step, noise_seed(seed, step))
             if (step + 1) % interval and step + 1 < steps:
@@ -145,7 +145,7 @@ def _reader(
     if not len(rows):
         return None
     spec = spec_from_schema(params.tasks, schema)
-    bank = write_bank(folder, spec, params.tasks.train_rows, seed, stream)
+    bank = write_bank(folder, spec, params.tasks.train_rows, seed, stream, threads=torch.get_num_threads())
     group = params.train.minibatch_group
     pairs = params.train.communication_weight > 0
     return BatchReader(rows, schema, bank, params.train.batch_size, seed + stream, minibatch_group=group, pairs=pairs)

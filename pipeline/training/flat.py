@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pipeline.training.adam import FlatAdam
+
 
 class FlatParameters:
     """Views every parameter of a module into one buffer `values` and its gradient into `gradients`.
@@ -36,10 +38,9 @@ class FlatParameters:
         self.leaf = nn.Parameter(self.own_values)
         self.leaf.grad = self.own_gradients
 
-    def adam(self, lr: float, beta2: float, beta1: float = 0.0, weight_decay: float = 0.0) -> torch.optim.Adam:
+    def adam(self, lr: float, beta2: float, beta1: float = 0.0, weight_decay: float = 0.0) -> FlatAdam:
         """Adam over the own part, decoupled weight decay. lr is set before each step by the schedule."""
-        kind = torch.optim.AdamW if weight_decay > 0 else torch.optim.Adam
-        return kind([self.leaf], lr=lr, betas=(beta1, beta2), weight_decay=weight_decay, fused=True)
+        return FlatAdam(self.leaf, lr, (beta1, beta2), weight_decay)
 
     def require_gradients(self, required: bool) -> None:
         """Switches gradients of all parameters on or off; off saves the backward pass their share."""

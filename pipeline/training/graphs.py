@@ -127,11 +127,6 @@ class GraphedStep:
         """(graph, its results); nothing is executed. Other threads may go on using the device: they read batches."""
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(self.fixed.random)
-        optimisers = (self.state.adam_g, self.state.adam_d)
-        for adam in optimisers:
-            adam.param_groups[0]["capturable"] = True  # its step counts are on the device already: it is fused
         with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
             results = self.fixed.run(plan)
-        for adam in optimisers:
-            adam.param_groups[0]["capturable"] = False
         return graph, results

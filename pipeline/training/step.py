@@ -25,6 +25,7 @@ from pipeline.base.model_groups import TrainParams
 from pipeline.model.discriminator import Discriminator
 from pipeline.model.generator import Generator
 from pipeline.model.noise import RowNoise, draw
+from pipeline.training.adam import FlatAdam
 from pipeline.training.batches import Batch, Counts
 from pipeline.training.choices import choice_terms, kinds_of
 from pipeline.training.flat import FlatParameters
@@ -327,7 +328,7 @@ class TrainingStep:
         first_other, other_first, other_other = self.discriminator(inputs, roles).float().chunk(3)
         return own, first_other, other_first, other_other
 
-    def _update(self, flat: FlatParameters, adam: torch.optim.Adam, loss: Tensor) -> Tensor:
+    def _update(self, flat: FlatParameters, adam: FlatAdam, loss: Tensor) -> Tensor:
         flat.gradients.zero_()
         if loss.requires_grad:
             loss.backward(inputs=flat.parameters)
