@@ -1,0 +1,130 @@
+"""Trees of one column as flat arrays: grown by scikit-learn, read by Numba.
+
+A leaf keeps what the training samples in it had: a bin or category each, or a residual from the Gaussian's guess. The
+histogram of a query is the mean of its leaves' histograms over the trees.
+
+Shapes: n samples, I inputs, T trees, M nodes, K choices (bins or categories).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+ARRAYS = ("roots", "feature", "threshold", "right", "start", "members")
+
+
+@dataclass(frozen=True)
+class Trees:
+    """roots: (T,) int64 nodes. feature: (M,) int32 input that a node asks, −1 at a leaf. threshold: (M,) float32; an input
+    at most that goes to the next node, another to right (M,) int32. start: (M + 1,) int64 place of each node's members,
+    of which only leaves have any. members: (T·n,) choices uint16, or residuals float32 in standard deviations."""
+
+    roots: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    right: np.ndarray
+    start: np.ndarray
+    members: np.ndarray
+
+    @property
+    def of_residuals(self) -> bool:
+        """Whether members are residuals."""
+        return self.members.dtype == np.float32
+
+    def histograms(self, inputs: np.ndarray, width: int) -> np.ndarray:
+        """(n, width) float64 mean leaf histograms of (n, I) float32 inputs, for members that are choices."""
+        out = np.zeros((len(inputs), width))
+        count_choices(inputs, self.roots, self.feature, self.threshold, self.right, self.start, self.members, out)
+        return out
+
+    def shifted_histograms(self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int) -> np.ndarray:
+        """The same where members are residuals: guess (n,) + residual falls between the cuts (width − 1,)."""
+        out = np.zeros((len(inputs), width))
+        nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
+        count_shifted(inputs, guess, cuts, *nodes, self.members, out)
+        return out
+
+
+def grow(
+    inputs: np.ndarray,
+    aims: np.ndarray,
+    members: np.ndarray,
+    *,
+    trees: int,
+    leaf: int,
+    seed: int,
+    n_jobs: int,
+) -> Trees:
+    """Extremely randomised trees on (n, I) float32 inputs that split (n, A) float numbers or (n,) int categories.
+
+    members: (n,) what leaves keep. leaf: least samples of one. The same trees for a seed, whatever n_jobs.
+    """
+    classes = aims.dtype.kind == "i"
+    model = (ExtraTreesClassifier if classes else ExtraTreesRegressor)(
+        n_estimators=trees,
+        min_samples_leaf=leaf,
+        max_features=1.0 if inputs.shape[1] <= 16 else 0.5,
+        random_state=seed,
+        n_jobs=n_jobs,
+    )
+    model.fit(inputs, aims)
+    parts, roots, base = [], [], 0
+    for estimator in model.estimators_:
+        tree = estimator.tree_
+        inside = tree.children_left != -1
+        feature = np.where(inside, tree.feature, -1).astype(np.int32)
+        right = np.where(inside, tree.children_right + base, 0).astype(np.int32)
+        parts.append((feature, tree.threshold.astype(np.float32), right))
+        roots.append(base)
+        base += tree.node_count
+    feature, threshold, right = (np.concatenate(p) for p in zip(*parts, strict=True))
+    roots = np.asarray(roots, np.int64)
+    leaves = find_leaves(inputs, roots, feature, threshold, right).ravel()
+    order = np.argsort(leaves, kind="stable")
+    start = np.concatenate([[0], np.cumsum(np.bincount(leaves, minlength=len(feature)))])
+    kept = np.tile(members, trees)[order]
+    return Trees(roots, feature, threshold, right, start, kept)
+
+
+@njit(cache=True)
+def leaf_of(row, node, feature, threshold, right):
+    """int node of the leaf that row (I,) reaches from `node`."""
+    while feature[node] >= 0:
+        node = node + 1 if row[feature[node]] <= threshold[node] else right[node]
+    return node
+
+
+@njit(cache=True, parallel=True)
+def find_leaves(inputs, roots, feature, threshold, right):
+    """(T, n) int64 leaves of the inputs (n, I)."""
+    out = np.empty((len(roots), len(inputs)), np.int64)
+    for n in prange(len(inputs)):
+        for t in range(len(roots)):
+            out[t, n] = leaf_of(inputs[n], roots[t], feature, threshold, right)
+    return out
+
+
+@njit(cache=True, parallel=True)
+def count_choices(inputs, roots, feature, threshold, right, start, members, out):
+    """Adds to out (n, K) the mean over trees of the shares of each choice in the leaves of inputs (n, I)."""
+    for n in prange(len(inputs)):
+        for t in range(len(roots)):
+            node = leaf_of(inputs[n], roots[t], feature, threshold, right)
+            share = 1.0 / (len(roots) * max(start[node + 1] - start[node], 1))
+            for i in range(start[node], start[node + 1]):
+                out[n, members[i]] += share
+
+
+@njit(cache=True, parallel=True)
+def count_shifted(inputs, guess, cuts, roots, feature, threshold, right, start, members, out):
+    """`count_choices` of residuals: each member plus guess (n,) counts in the bin that cuts (K − 1,) give."""
+    for n in prange(len(inputs)):
+        for t in range(len(roots)):
+            node = leaf_of(inputs[n], roots[t], feature, threshold, right)
+            share = 1.0 / (len(roots) * max(start[node + 1] - start[node], 1))
+            for i in range(start[node], start[node + 1]):
+                out[n, np.searchsorted(cuts, guess[n] + members[i])] += share
