@@ -74,6 +74,15 @@ class Forest:
                 out[start + open_rows, own] = self.answer(view, open_rows, token)
         return out
 
+    def limited_to(self, kinds: list[tuple[str, ...]]) -> Forest:
+        """The same forest with those kinds of trees alone, per token, of those it has; equal weights."""
+        columns = []
+        for column, wanted in zip(self.columns, kinds, strict=True):
+            kept = [k for k in wanted if k in column.trees] or ["raw"]
+            trees = {k: column.trees[k] for k in kept}
+            columns.append(Column(column.orders, trees, dict.fromkeys(kept, 1.0 / len(kept))))
+        return Forest(self.schema, tuple(columns), self.gaussian, self.batch_size)
+
     def view(self, rows: np.ndarray, seen: np.ndarray) -> View:
         """What questions about (n, C) rows need: places, and the Gaussian's means given the tokens seen (n, L)."""
         means = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from tqdm import tqdm
 
 from kernels.task_sampling import SOURCE, TARGET, TaskSpec, apply_missing, sample_tasks
 from pipeline.forest.forest import KINDS, Column, Forest
@@ -54,6 +55,7 @@ def grow_forest(
     growth: Growth = Growth(),  # noqa: B008  (frozen)
     shares: list[dict[str, float]] | None = None,
     n_jobs: int = 1,
+    progress: bool = False,
 ) -> Forest:
     """The forest of (N, C) rows, NaN where missing, each with a known cell. shares: per token, kind → weight; None: all
     kinds that apply, alike. Raises ValueError when a token is no choice, or for fewer than two rows.
@@ -67,7 +69,8 @@ def grow_forest(
     gaussian = fit_gaussian(rows, schema)
     samples = _samples(rows, schema, spec, seed, growth, gaussian)
     columns = []
-    for token in range(schema.n_tokens):
+    bar = tqdm(range(schema.n_tokens), "forest", unit="column", disable=not progress, mininterval=0.5)
+    for token in bar:
         kinds = _kinds(gaussian, schema, token) if shares is None else shares[token]
         columns.append(_column(samples, rows, schema, token, kinds, growth, gaussian, seed, n_jobs))
     return Forest(schema, tuple(columns), gaussian)

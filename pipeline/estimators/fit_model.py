@@ -1,0 +1,193 @@
+"""Fits network, forest and their mixture to rows in memory, for BigLearnImputer.
+
+    sampler, history, report = fit_model(rows, schema, params, work, model="auto", seed=0)
+
+Held-out rows judge both models at the same cells. A small table is cut into folds: each network leaves another fold out,
+and so does the forest that is compared with it; the forest that is kept sees every row. A large table has one held-out
+part, and its forest is grown once, on the rest.
+
+Shapes: N rows, C columns, L tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from kernels.task_sampling import TaskSpec
+from pipeline.base.params import Params, to_dict
+from pipeline.estimators.held_out import Answers, ask, calibrate_spread, choose_kinds, choose_pool, merged
+from pipeline.estimators.mixture import MixtureSampler
+from pipeline.estimators.pool import Pool
+from pipeline.estimators.presets import LARGE_ROWS, Work
+from pipeline.forest.forest import Forest
+from pipeline.forest.growing import Growth, grow_forest
+from pipeline.model.sampler import Sampler
+from pipeline.rows.schema import Schema
+from pipeline.rows.task_spec import spec_from_schema
+from pipeline.training.fitting import History, fit_generator
+
+FOREST_TIME = 0.4  # share of a time limit that the final forest may take
+FEWEST_TREES = 9
+FEWEST_HELD_OUT = 8  # rows; with fewer nothing is chosen
+
+
+@dataclass(frozen=True)
+class Fold:
+    """held_out: (N,) bool rows that `network` and `pilot` have not seen."""
+
+    held_out: np.ndarray
+    network: Sampler | None
+    pilot: Forest | None
+
+
+class Fit:
+    """One fit in its parts; `fit_model` is the way in."""
+
+    def __init__(
+        self, rows: np.ndarray, schema: Schema, params: Params, work: Work, *, model: str, seed: int, n_jobs: int,
+        time_limit_s: float, progress: bool,
+    ) -> None:  # fmt: skip
+        self.rows, self.schema, self.params, self.work = rows, schema, params, work
+        self.model, self.seed, self.n_jobs, self.progress = model, seed, n_jobs, progress
+        self.limit_s, self.started = time_limit_s, time.perf_counter()
+        self.spec: TaskSpec = spec_from_schema(params.tasks, schema, schema.missing(rows))
+        self.large = len(rows) >= LARGE_ROWS
+        self.histories: list[History] = []
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> tuple[MixtureSampler, History, dict]:
+        """(sampler, history of the first network, report)."""
+        folds = [self._fold(i, held_out) for i, held_out in enumerate(self._parts())]
+        answers = self._answers(folds)
+        weight = {"network": 1.0, "forest": 0.0}.get(self.model, 0.5)
+        pool, scores, spread = Pool.plain(self.schema.n_tokens, weight), {}, {}
+        kinds = [("raw", "guided", "residual")] * self.schema.n_tokens
+        if answers is not None:
+            kinds = choose_kinds(answers) if answers[0].forest else kinds
+            pool, scores = choose_pool(answers, kinds)
+            pool, spread = calibrate_spread(answers, kinds, pool)
+        forest = self._forest(folds, kinds, pool)
+        used = tuple(f.network for f in folds if f.network is not None) if (pool.weight > 0).any() else ()
+        size, network = self.params.sample.batch_size, to_dict(self.params.network)
+        sampler = MixtureSampler(self.schema, used, forest, pool, network=network, batch_size=size)
+        history = self.histories[0] if self.histories else History()
+        return sampler, history, self._report(answers, kinds, pool, scores, spread)
+
+    # -- parts ---------------------------------------------------------------------------------------
+    def _parts(self) -> list[np.ndarray]:
+        """(N,) bool held-out rows of each fold; none where the share is 0."""
+        n, work = len(self.rows), self.work
+        order = np.random.default_rng([self.seed, 0xF17]).permutation(n)
+        size = min(round(work.held_out_share * n), n // 2)
+        out = []
+        for i in range(work.networks if self.model != "forest" or size else 1):
+            held_out = np.zeros(n, bool)
+            held_out[order[i * size : (i + 1) * size]] = True
+            out.append(held_out)
+        return out
+
+    def _fold(self, i: int, held_out: np.ndarray) -> Fold:
+        started, pilot, network = time.perf_counter(), None, None
+        if self.model != "network" and held_out.sum() >= FEWEST_HELD_OUT:
+            trees = self.work.trees if self.large else self.work.pilot_trees
+            samples = self.work.most_samples if self.large else self.work.most_samples // 3
+            pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=samples), None)
+            self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
+        started = time.perf_counter()
+        if self.model != "forest":
+            network, history = fit_generator(
+                self.rows, self.schema, self.params, seed=self.seed + i, held_out=held_out, progress=self.progress,
+                validation_share=self.work.held_out_share, time_limit_s=self._share_of_limit(i),
+            )  # fmt: skip
+            self.histories.append(history)
+            self.seconds["network"] = self.seconds.get("network", 0.0) + time.perf_counter() - started
+        return Fold(held_out, network, pilot)
+
+    def _grow(self, rows: np.ndarray, growth: Growth, shares: list[dict[str, float]] | None) -> Forest:
+        return grow_forest(
+            rows, self.schema, self.spec, seed=self.seed, growth=growth, shares=shares, n_jobs=self.n_jobs,
+            progress=self.progress,
+        )  # fmt: skip
+
+    def _share_of_limit(self, i: int) -> float:
+        """Seconds for network i under the time limit; 0: no limit."""
+        if not self.limit_s:
+            return 0.0
+        kept = 0.0 if self.model == "network" or self.large else FOREST_TIME * self.limit_s
+        left = self.limit_s - kept - (time.perf_counter() - self.started)
+        return max(0.05 * self.limit_s, left / (self.work.networks - i))
+
+    def _answers(self, folds: list[Fold]) -> list[Answers] | None:
+        if folds[0].held_out.sum() < FEWEST_HELD_OUT:
+            return None
+        started = time.perf_counter()
+        asked = [
+            ask(self.rows, np.flatnonzero(f.held_out), self.schema, self.spec, f.network, f.pilot, self.seed + i)
+            for i, f in enumerate(folds)
+        ]
+        self.seconds["judge"] = time.perf_counter() - started
+        return merged(asked)
+
+    def _forest(self, folds: list[Fold], kinds: list[tuple[str, ...]], pool: Pool) -> Forest | None:
+        """The forest that is kept, None where no column asks it."""
+        if self.model == "network" or not (pool.weight < 1).any():
+            return None
+        started = time.perf_counter()
+        if self.large and folds[0].pilot is not None:
+            return folds[0].pilot.limited_to(kinds)
+        shares = None if folds[0].pilot is None else [dict.fromkeys(k, 1.0 / len(k)) for k in kinds]
+        trees = self.work.trees
+        if self.limit_s and folds[0].pilot is not None:
+            a_tree = self.seconds["pilot"] / len(folds) / self.work.pilot_trees * 2
+            left = max(self.limit_s - (time.perf_counter() - self.started), 0.1 * self.limit_s)
+            trees = int(np.clip(left / a_tree, FEWEST_TREES, trees))
+        forest = self._grow(self.rows, Growth(trees, most_samples=self.work.most_samples), shares)
+        self.seconds["forest"] = time.perf_counter() - started
+        return forest
+
+    def _report(
+        self, answers: list[Answers] | None, kinds: list[tuple[str, ...]], pool: Pool, scores: dict, spread: dict
+    ) -> dict:
+        why = "no held-out rows: both models count alike" if self.model == "auto" else f"asked for: {self.model}"
+        if answers is not None and self.model == "auto":
+            told = ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
+            why = f"held-out ranked probability score of {max(len(np.unique(a.row)) for a in answers)} rows: {told}"
+        columns = {
+            t.name: {"network_weight": float(w), "power": float(p), "trees": list(k) if self.model != "network" else []}
+            for t, w, p, k in zip(self.schema.tokens, pool.weight, pool.power, kinds, strict=True)
+        }
+        return {
+            "model": self.model, "why": why, "rule": pool.rule, "scores": scores, "spread": spread, "columns": columns,
+            "networks": len(self.histories), "steps": [h.held_out[-1][0] for h in self.histories if h.held_out],
+            "seconds": {k: round(v, 2) for k, v in self.seconds.items()},
+        }  # fmt: skip
+
+
+def fit_model(
+    rows: np.ndarray,
+    schema: Schema,
+    params: Params,
+    work: Work,
+    *,
+    model: str = "auto",
+    seed: int = 0,
+    n_jobs: int = 1,
+    time_limit_s: float = 0.0,
+    progress: bool = True,
+) -> tuple[MixtureSampler, History, dict]:
+    """(sampler, history, report) of (N, C) rows, NaN where missing; rows without a known cell are left out.
+
+    model: auto, network or forest. Equal arguments give equal models, whatever n_jobs, a time limit aside. report: what was chosen and
+    why: model, scores, per column network_weight, power and kinds of trees, spread, seconds.
+    Raises ValueError for fewer than two rows with a known cell.
+    """
+    rows = rows[~np.isnan(rows).all(1)]
+    if len(rows) < 2:
+        raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={len(rows)}.")
+    fit = Fit(
+        rows, schema, params, work, model=model, seed=seed, n_jobs=n_jobs, time_limit_s=time_limit_s, progress=progress
+    )
+    return fit.run()
