@@ -71,7 +71,7 @@ def grow(
         random_state=seed,
         n_jobs=n_jobs,
     )
-    model.fit(inputs, aims)
+    model.fit(inputs, aims.ravel() if aims.shape[1:] == (1,) else aims)
     parts, roots, base = [], [], 0
     for estimator in model.estimators_:
         tree = estimator.tree_
