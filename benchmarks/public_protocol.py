@@ -47,6 +47,7 @@ RESULTS = Path(__file__).parent / "results" / "public_protocol.csv"
 DRAWS, MISSING_SHARE, TEST_SHARE = 5, 0.2, 0.2
 MOST_TRANSPORT_ROWS = 2000
 SCORES = ("w_train", "min_mae", "avg_mae", "energy", "spread", "cpu_s")
+Fill = Callable[[np.ndarray, dict[int, str], int], dict[str, np.ndarray]]  # (gaps, kinds, seed) → name → (K, N, C)
 PUBLISHED = {"w_train": "W_train", "min_mae": "MinMAE", "avg_mae": "AvgMAE"}
 LEFT_OUT = ("oracle", "forest_diffusion_nt51_ycond")  # of the published methods: not imputers of their own
 FILES = {
@@ -109,22 +110,27 @@ def as_frame(values: np.ndarray, kinds: dict[int, str]) -> pd.DataFrame:
     return frame
 
 
-def biglearn(**settings: object) -> Callable[[np.ndarray, dict[int, str], int], np.ndarray]:
-    """BigLearnImputer with these settings, the same for every table."""
+def biglearn(name: str, *, sharp: bool = False, **settings: object) -> Fill:
+    """BigLearnImputer with these settings, the same for every table; sharp: with the sharper draws of the same fit."""
 
-    def fill(gaps: np.ndarray, kinds: dict[int, str], seed: int) -> np.ndarray:
+    def fill(gaps: np.ndarray, kinds: dict[int, str], seed: int) -> dict[str, np.ndarray]:
         frame = as_frame(gaps, kinds)
         imputer = BigLearnImputer(random_state=seed, progress=False, **settings).fit(frame)
         print("  " + json.dumps({k: imputer.report_[k] for k in ("scores", "spread", "steps", "seconds")}), flush=True)
-        return np.stack([np.asarray(drawn.astype(float)) for drawn in imputer.sample(frame, draws=DRAWS)])
+        out = {}
+        for spread in ("honest", "sharp")[: 1 + sharp]:
+            imputer.set_spread(spread)
+            drawn = imputer.sample(frame, draws=DRAWS)
+            out[name if spread == "honest" else f"{name}_sharp"] = np.stack([np.asarray(d.astype(float)) for d in drawn])
+        return out
 
     return fill
 
 
-def peer(name: str) -> Callable[[np.ndarray, dict[int, str], int], np.ndarray]:
+def peer(name: str) -> Fill:
     """A peer in the environment of $PEERS_PYTHON."""
 
-    def fill(gaps: np.ndarray, kinds: dict[int, str], seed: int) -> np.ndarray:
+    def fill(gaps: np.ndarray, kinds: dict[int, str], seed: int) -> dict[str, np.ndarray]:
         python = os.environ.get("PEERS_PYTHON", "")
         if not python:
             raise SystemExit("PEERS_PYTHON must name a python that holds the packages of benchmarks/peers_worker.py.")
@@ -138,18 +144,17 @@ def peer(name: str) -> Callable[[np.ndarray, dict[int, str], int], np.ndarray]:
             if done.returncode:
                 raise RuntimeError(f"{name} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
             print(f"  {name}: {done.stdout.strip().splitlines()[-1]}", flush=True)
-            return np.load(target, allow_pickle=False)["drawn"]
+            return {name: np.load(target, allow_pickle=False)["drawn"]}
 
     return fill
 
 
-METHODS: dict[str, Callable[[np.ndarray, dict[int, str], int], np.ndarray]] = {
-    "biglearn": biglearn(),
-    "sharp": biglearn(spread="sharp"),
-    "network": biglearn(model="network"),
-    "forest": biglearn(model="forest"),
-    "fast": biglearn(preset="fast"),
-    "best": biglearn(preset="best"),
+METHODS: dict[str, Fill] = {
+    "biglearn": biglearn("biglearn", sharp=True),
+    "network": biglearn("network", model="network"),
+    "forest": biglearn("forest", model="forest"),
+    "fast": biglearn("fast", preset="fast"),
+    "best": biglearn("best", preset="best"),
     "miceforest": peer("miceforest"),
     "utrees": peer("utrees"),
 }
@@ -196,17 +201,19 @@ def transport(a: np.ndarray, b: np.ndarray) -> float:
     return float(cost[linear_sum_assignment(cost)].mean())
 
 
-def run(name: str, method: str, seed: int, table: Table) -> dict[str, object]:
-    """The scores of a method on one table and seed."""
+def run(name: str, method: str, seed: int, table: Table) -> list[dict[str, object]]:
+    """The scores of a method on one table and seed; two rows where one fit gives two kinds of draws."""
     true, mask = with_gaps(table, seed)
     before = os.times()
-    drawn = METHODS[method](np.where(mask, np.nan, true), table.kinds, seed)
+    filled = METHODS[method](np.where(mask, np.nan, true), table.kinds, seed)
     after = os.times()
     used = sum(after[:4]) - sum(before[:4])
-    scores = score(true, mask, drawn, table.kinds) | {"cpu_s": used}
-    shape = {"rows": len(true), "columns": true.shape[1]}
-    stamp = {"table": Path(name).stem, "method": method, "seed": seed}
-    return stamp | shape | {k: round(scores[k], 5) for k in SCORES if k in scores}
+    shape, out = {"rows": len(true), "columns": true.shape[1]}, []
+    for own, drawn in filled.items():
+        scores = score(true, mask, drawn, table.kinds) | {"cpu_s": used}
+        stamp = {"table": Path(name).stem, "method": own, "seed": seed}
+        out.append(stamp | shape | {k: round(scores[k], 5) for k in SCORES if k in scores})
+    return out
 
 
 def write_row(path: Path, row: dict[str, object]) -> None:
@@ -254,11 +261,13 @@ def main() -> None:
     for name in options.tables:
         table = load(name, options.data)
         for method in options.methods:
-            for seed in options.seeds:
-                rows.append(run(name, method, seed, table))
-                write_row(options.results, stamp | rows[-1])
-            own = pd.DataFrame(rows[-len(options.seeds) :])
-            print(own[["table", "method"]].iloc[0].tolist(), own[list(SCORES)].mean().round(4).to_dict(), flush=True)
+            new = [row for seed in options.seeds for row in run(name, method, seed, table)]
+            for row in new:
+                write_row(options.results, stamp | row)
+            rows += new
+            for own, part in pd.DataFrame(new).groupby("method", sort=False):
+                found = part.reindex(columns=list(SCORES)).mean().round(4).to_dict()
+                print(f"{Path(name).stem} {own} {found}", flush=True)
     last = {"benchmark": "public_protocol", "ranks": ranks(rows, options.published) if options.published else {}}
     print(json.dumps(last | key()))
 

@@ -182,6 +182,13 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             rows = self.sampler_.sample(n, self._seed() if random_state is None else random_state)
         return self.codec_.frame(rows)
 
+    def set_spread(self, spread: str) -> BigLearnImputer:
+        """Itself, its draws from now on "honest" or "sharp", without refitting; see the class."""
+        check_is_fitted(self, "sampler_")
+        check_choices(self.model, self.preset, spread, self.time_limit_s)
+        self.spread, self.sampler_.sharpness = spread, SHARPNESS[spread]
+        return self
+
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """(C,) names of the columns, which are those of the input."""
         check_is_fitted(self, "sampler_")

@@ -197,7 +197,7 @@ class MixtureSampler:
             return MixtureSampler(one.schema, (one,), None, plain, network=_network_of(folder))
         try:
             raw = json.loads(file.read_text(encoding="utf8"))
-            pool = Pool(*(np.asarray(raw[k], float) for k in ("weight", "power", "share")), raw["rule"])
+            pool = Pool(*(np.asarray(raw[k], float).reshape(-1) for k in ("weight", "power", "share")), raw["rule"])
             count, size, has_forest = int(raw["networks"]), int(raw["batch_size"]), bool(raw["forest"])
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{file} does not describe a mixture: {error!r}.") from error
@@ -207,7 +207,7 @@ class MixtureSampler:
         schema = Schema.load(folder / "schema.json")
         sizes = {len(pool.weight), len(pool.power), len(pool.share)}
         fits = all(s == schema for s in schemas) and sizes == {schema.n_tokens} and pool.rule in RULES
-        if not fits or not (pool.share > 0).all() or not np.isfinite(pool.power).all() or size < 1:
+        if not fits or not ((pool.share > 0) & (pool.power > 0) & (pool.weight >= 0)).all() or size < 1:
             raise ValueError(f"{file} must fit the networks and the forest beside it. Got another schema or pool.")
         network = _network_of(folder) if networks else None
         return MixtureSampler(schema, networks, forest, pool, network=network, batch_size=size)

@@ -187,13 +187,17 @@ class View:
 
 
 def cuts_of(schema: Schema, token: int) -> np.ndarray:
-    """(K − 1,) float64 cuts between the bins of a number in standard deviations; between atoms, the middle."""
+    """(K − 1,) float64 cuts between the bins of a number in standard deviations.
+
+    Bins that hold no training value, the gaps between atoms, get nothing: both cuts of one are its middle."""
     t = schema.tokens[token]
     if not t.binned:
         return np.empty(0)
     edges = (np.asarray(t.edges) - t.center) / t.scale
-    low, high = edges[:-1], edges[1:]
-    return np.where((high[:-1] > low[:-1]) | (high[1:] > low[1:]), high[:-1], (high[:-1] + low[1:]) / 2)
+    held = np.flatnonzero(np.asarray(t.mass or np.ones(t.width)) > 0)
+    place = np.searchsorted(held, np.arange(1, t.width), "left")  # of the first held bin after each cut
+    last, following = held[(place - 1).clip(0)], held[place.clip(max=len(held) - 1)]
+    return (edges[last + 1] + edges[following]) / 2
 
 
 def smoothed(told: np.ndarray, mass: np.ndarray) -> np.ndarray:

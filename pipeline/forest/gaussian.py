@@ -17,7 +17,7 @@ from pipeline.rows.schema import Schema
 
 MOST_LEVELS = 32  # of a category that takes part
 MOST_DIMENSIONS = 160  # further tokens are left out: an inverse a row grows with the cube
-ITERATIONS = 20
+ITERATIONS, SETTLED = 40, 2e-3  # of EM, at most; it ends when no covariance moves by more
 PRIOR_ROWS = 2.0  # pseudo-rows whose dimensions do not depend on one another
 FEWEST_ROWS = 2.0  # rows a dimension; with fewer there is no Gaussian
 REACH = 6.0  # standard deviations beyond which a number counts as the nearest of them
@@ -93,9 +93,10 @@ def fit_gaussian(rows: np.ndarray, schema: Schema, most_rows: int = 4000) -> Gau
         new = first / n
         about = second / n - np.outer(new, new)
         diagonal = np.diag(about).clip(min=1e-6)
-        covariance = (n * about + PRIOR_ROWS * np.diag(diagonal)) / (n + PRIOR_ROWS) + 1e-6 * np.eye(d)
-        moved, mean = np.abs(new - mean).max(), new
-        if moved < 1e-4:
+        about = (n * about + PRIOR_ROWS * np.diag(diagonal)) / (n + PRIOR_ROWS) + 1e-6 * np.eye(d)
+        moved = np.abs(about - covariance).max()
+        mean, covariance = new, about
+        if moved < SETTLED:
             break
     return Gaussian(mean, np.linalg.inv(covariance), start)
 
