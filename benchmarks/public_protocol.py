@@ -121,7 +121,9 @@ def biglearn(name: str, *, sharp: bool = False, **settings: object) -> Fill:
         for spread in ("honest", "sharp")[: 1 + sharp]:
             imputer.set_spread(spread)
             drawn = imputer.sample(frame, draws=DRAWS)
-            out[name if spread == "honest" else f"{name}_sharp"] = np.stack([np.asarray(d.astype(float)) for d in drawn])
+            out[name if spread == "honest" else f"{name}_sharp"] = np.stack(
+                [np.asarray(d.astype(float)) for d in drawn]
+            )
         return out
 
     return fill

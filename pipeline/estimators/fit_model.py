@@ -18,11 +18,12 @@ import numpy as np
 
 from kernels.task_sampling import TaskSpec
 from pipeline.base.params import Params, to_dict
-from pipeline.estimators.held_out import Answers, ask, calibrate_spread, choose_kinds, choose_pool, merged
+from pipeline.estimators.held_out import LEAVES, Answers, TreeChoice, ask, choose_pool, choose_trees, merged
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.pool import Pool
 from pipeline.estimators.presets import LARGE_ROWS, Work
-from pipeline.forest.forest import Forest
+from pipeline.estimators.spread import Spread, calibrated_share
+from pipeline.forest.forest import KINDS, Forest
 from pipeline.forest.growing import Growth, grow_forest
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
@@ -68,17 +69,17 @@ class Fit:
         answers = self._answers(folds)
         weight = {"network": 1.0, "forest": 0.0}.get(self.model, 0.5)
         pool, scores, spread = Pool.plain(self.schema.n_tokens, weight), {}, {}
-        kinds = [("raw", "guided", "residual")] * self.schema.n_tokens
+        trees: list[TreeChoice] = [(KINDS, LEAVES[1])] * self.schema.n_tokens
         if answers is not None:
-            kinds = choose_kinds(answers) if answers[0].forest else kinds
-            pool, scores = choose_pool(answers, kinds)
-            pool, spread = calibrate_spread(answers, kinds, pool)
-        forest = self._forest(folds, kinds, pool)
+            trees = choose_trees(answers) if answers[0].forest else trees
+            pool, scores = choose_pool(answers, trees)
+            pool, spread = self._spread(folds, trees, pool)
+        forest = self._forest(folds, trees, pool)
         used = tuple(f.network for f in folds if f.network is not None) if (pool.weight > 0).any() else ()
         size, network = self.params.sample.batch_size, to_dict(self.params.network)
         sampler = MixtureSampler(self.schema, used, forest, pool, network=network, batch_size=size)
         history = self.histories[0] if self.histories else History()
-        return sampler, history, self._report(answers, kinds, pool, scores, spread)
+        return sampler, history, self._report(answers, trees, pool, scores, spread)
 
     # -- parts ---------------------------------------------------------------------------------------
     def _parts(self) -> list[np.ndarray]:
@@ -97,8 +98,7 @@ class Fit:
         started, pilot, network = time.perf_counter(), None, None
         if self.model != "network" and held_out.sum() >= FEWEST_HELD_OUT:
             trees = self.work.trees if self.large else self.work.pilot_trees
-            samples = self.work.most_samples if self.large else self.work.most_samples // 3
-            pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=samples), None)
+            pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=self.work.most_samples), None)
             self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
         started = time.perf_counter()
         if self.model != "forest":
@@ -135,33 +135,48 @@ class Fit:
         self.seconds["judge"] = time.perf_counter() - started
         return merged(asked)
 
-    def _forest(self, folds: list[Fold], kinds: list[tuple[str, ...]], pool: Pool) -> Forest | None:
+    def _spread(self, folds: list[Fold], trees: list[TreeChoice], pool: Pool) -> tuple[Pool, dict[str, float]]:
+        """(pool with the central share from which numbers are drawn, what was found on the held-out rows)."""
+        started, parts = time.perf_counter(), []
+        for fold in folds:
+            forest = None if fold.pilot is None else fold.pilot.limited_to(trees)
+            networks = () if fold.network is None else (fold.network,)
+            parts.append((MixtureSampler(self.schema, networks, forest, pool), self.rows[fold.held_out]))
+        asked = replace(self.params.tasks, weights={"copied": 1.0, "column_missing": 1e-6})
+        spec = spec_from_schema(asked, self.schema, self.schema.missing(self.rows))
+        share, found = calibrated_share(Spread(parts, spec, self.seed))
+        self.seconds["spread"] = time.perf_counter() - started
+        return replace(pool, share=np.array([share if t.binned else 1.0 for t in self.schema.tokens])), found
+
+    def _forest(self, folds: list[Fold], trees: list[TreeChoice], pool: Pool) -> Forest | None:
         """The forest that is kept, None where no column asks it."""
         if self.model == "network" or not (pool.weight < 1).any():
             return None
         started = time.perf_counter()
         if self.large and folds[0].pilot is not None:
-            return folds[0].pilot.limited_to(kinds)
-        shares = None if folds[0].pilot is None else [dict.fromkeys(k, 1.0 / len(k)) for k in kinds]
-        trees = self.work.trees
+            return folds[0].pilot.limited_to(trees)
+        shares = None if folds[0].pilot is None else [dict.fromkeys(k, 1.0 / len(k)) for k, _ in trees]
+        count = self.work.trees
         if self.limit_s and folds[0].pilot is not None:
             a_tree = self.seconds["pilot"] / len(folds) / self.work.pilot_trees * 2
             left = max(self.limit_s - (time.perf_counter() - self.started), 0.1 * self.limit_s)
-            trees = int(np.clip(left / a_tree, FEWEST_TREES, trees))
-        forest = self._grow(self.rows, Growth(trees, most_samples=self.work.most_samples), shares)
+            count = int(np.clip(left / a_tree, FEWEST_TREES, count))
+        forest = self._grow(self.rows, Growth(count, most_samples=self.work.most_samples), shares)
+        forest = forest if shares is None else forest.limited_to(trees)
         self.seconds["forest"] = time.perf_counter() - started
         return forest
 
     def _report(
-        self, answers: list[Answers] | None, kinds: list[tuple[str, ...]], pool: Pool, scores: dict, spread: dict
+        self, answers: list[Answers] | None, trees: list[TreeChoice], pool: Pool, scores: dict, spread: dict
     ) -> dict:
         why = "no held-out rows: both models count alike" if self.model == "auto" else f"asked for: {self.model}"
         if answers is not None and self.model == "auto":
             told = ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
             why = f"held-out ranked probability score of {max(len(np.unique(a.row)) for a in answers)} rows: {told}"
         columns = {
-            t.name: {"network_weight": float(w), "power": float(p), "trees": list(k) if self.model != "network" else []}
-            for t, w, p, k in zip(self.schema.tokens, pool.weight, pool.power, kinds, strict=True)
+            t.name: {"network_weight": float(w), "power": float(p)}
+            | ({} if self.model == "network" else {"trees": list(kinds), "leaf": leaf})
+            for t, w, p, (kinds, leaf) in zip(self.schema.tokens, pool.weight, pool.power, trees, strict=True)
         }
         return {
             "model": self.model, "why": why, "rule": pool.rule, "scores": scores, "spread": spread, "columns": columns,

@@ -2,8 +2,7 @@
 
 The ranked probability score (CRPS of a number in standard deviations, half the Brier score of a category) of held-out
 cells decides, column by column; each column's scores are pulled towards those of the whole table, the more the fewer
-rows it has. Spread is checked on the same cells: of calibrated draws, the mean distance between two is the mean
-distance of one from the truth.
+rows it has.
 
 Shapes: Q questions (a held-out row under a task), L tokens, F features, n cells, K choices.
 """
@@ -15,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kernels.task_sampling import SOURCE, TARGET, TaskSpec, apply_missing, sample_tasks
-from pipeline.estimators.pool import RULES, Pool, joined, narrowed
+from pipeline.estimators.pool import RULES, Pool, joined
 from pipeline.forest.forest import Forest, smoothed
 from pipeline.forest.inputs import choices
 from pipeline.model.sampler import Sampler
@@ -29,28 +28,31 @@ KIND_SETS = (
 )  # fmt: skip
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 POWERS = (0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.75)
-SHARES = tuple(np.round(np.arange(1.0, 0.39, -0.05), 2).tolist())
-SPREAD_SLACK = 0.02  # a ratio within it of 1 is left alone
+LEAVES = (2, 5, 10, 25)  # sizes of leaves that are compared; the second is where questions stop at first
+
+
+TreeChoice = tuple[tuple[str, ...], int]  # kinds of trees, size of leaf
 
 
 @dataclass(frozen=True)
 class Answers:
-    """One column's held-out cells. row: (n,) of the table. choice: (n,) true ones. network: (n, K) or None; forest: kind →
-    (n, K), empty without one. spacing: (K − 1,) between the middles of bins, empty for a category. mass: (K,)."""
+    """One column's held-out cells. row: (n,) of the table. choice: (n,) true ones. network: (n, K) or None; forest: (kind,
+    leaf) → (n, K), empty without one. spacing: (K − 1,) between the middles of bins, empty for a category. mass: (K,)."""
 
     row: np.ndarray
     choice: np.ndarray
     network: np.ndarray | None
-    forest: dict[str, np.ndarray]
+    forest: dict[tuple[str, int], np.ndarray]
     spacing: np.ndarray
     mass: np.ndarray
 
-    def told(self, kinds: tuple[str, ...]) -> np.ndarray | None:
-        """(n, K) what trees of those kinds say, of those there are; raw ones where none is. None without a forest."""
+    def told(self, kinds: tuple[str, ...], leaf: int) -> np.ndarray | None:
+        """(n, K) what trees of those kinds say at that leaf, of those there are; raw ones where none is. None without a
+        forest."""
         if not self.forest:
             return None
-        used = [k for k in kinds if k in self.forest] or ["raw"]
-        return smoothed(np.mean([self.forest[k] for k in used], axis=0), self.mass)
+        used = [k for k in kinds if (k, leaf) in self.forest] or ["raw"]
+        return smoothed(np.mean([self.forest[k, leaf] for k in used], axis=0), self.mass)
 
     def ranked(self, p: np.ndarray) -> float:
         """Mean ranked probability score of p (n, K)."""
@@ -60,13 +62,6 @@ class Answers:
         reached = np.arange(p.shape[1] - 1) >= self.choice[:, None]
         return float((((p.cumsum(1)[:, :-1] - reached) ** 2) * self.spacing).sum(1).mean())
 
-    def distances(self, p: np.ndarray) -> tuple[float, float]:
-        """(mean distance between two draws of p (n, K), of a draw from the truth); standard deviations, numbers only."""
-        below = p.cumsum(1)[:, :-1]
-        reached = np.arange(p.shape[1] - 1) >= self.choice[:, None]
-        apart = (2 * below * (1 - below) * self.spacing).sum(1).mean()
-        return float(apart), float((np.abs(below - reached) * self.spacing).sum(1).mean())
-
 
 def ask(
     rows: np.ndarray, index: np.ndarray, schema: Schema, spec: TaskSpec, network: Sampler | None, forest: Forest | None,
@@ -74,7 +69,7 @@ def ask(
 ) -> list[Answers]:  # fmt: skip
     """What the models say of the rows `index` (n,) of (N, C) `rows`, each under several tasks: one Answers a token."""
     per_row = max(1, min(QUESTIONS_A_ROW, MOST_QUESTIONS // max(1, len(index))))
-    row = np.repeat(index[: MOST_QUESTIONS], per_row)
+    row = np.repeat(index[:MOST_QUESTIONS], per_row)
     asked = rows[row]
     tasks = sample_tasks(spec, len(row), seed=seed, stream=QUESTION_STREAM)
     role = apply_missing(tasks, schema.missing(asked), seed=seed).role
@@ -86,7 +81,7 @@ def ask(
     for i, token in enumerate(schema.tokens):
         cell = np.flatnonzero(role[:, i] == TARGET)
         own = slice(schema.offsets[i], schema.offsets[i + 1])
-        told = {} if view is None else forest.by_kind(view, cell, i, list(forest.columns[i].trees))
+        told = {} if view is None else forest.by_kind(view, cell, i, list(forest.columns[i].trees), LEAVES)
         middle = np.empty(0)
         if token.binned:
             middle = (np.asarray(token.edges[:-1]) + np.asarray(token.edges[1:])) / 2 / token.scale
@@ -123,17 +118,21 @@ def pulled_choice(scores: np.ndarray, rows: np.ndarray, reference: int) -> np.nd
     return (own * relative + TABLE_ROWS * table).argmin(1)
 
 
-def choose_kinds(answers: list[Answers]) -> list[tuple[str, ...]]:
-    """Per token the kinds of trees whose mean has the best held-out score."""
-    scores = np.full((len(answers), len(KIND_SETS)), np.nan)
+def choose_trees(answers: list[Answers]) -> list[TreeChoice]:
+    """Per token the kinds of trees and the size of leaf whose mean has the best held-out score."""
+    candidates = [(kinds, leaf) for leaf in LEAVES for kinds in KIND_SETS]
+    scores = np.full((len(answers), len(candidates)), np.nan)
     for i, a in enumerate(answers):
         if len(a.row):
-            scores[i] = [a.ranked(a.told(kinds)) for kinds in KIND_SETS]
-    best = pulled_choice(scores, distinct_rows(answers), 0)
-    return [tuple(k for k in KIND_SETS[b] if k in a.forest) or ("raw",) for a, b in zip(answers, best, strict=True)]
+            scores[i] = [a.ranked(a.told(*c)) for c in candidates]
+    best = pulled_choice(scores, distinct_rows(answers), candidates.index((KIND_SETS[0], LEAVES[1])))
+    out = []
+    for a, (kinds, leaf) in zip(answers, (candidates[b] for b in best), strict=True):
+        out.append((tuple(k for k in kinds if (k, leaf) in a.forest) or ("raw",), leaf))
+    return out
 
 
-def choose_pool(answers: list[Answers], kinds: list[tuple[str, ...]]) -> tuple[Pool, dict[str, float]]:
+def choose_pool(answers: list[Answers], trees: list[TreeChoice]) -> tuple[Pool, dict[str, float]]:
     """(pool with weight and power of every token, mean held-out scores of network, forest, and what was chosen)."""
     both = answers[0].network is not None and bool(answers[0].forest)
     weights = WEIGHTS if both else (1.0,) if answers[0].network is not None else (0.0,)
@@ -144,7 +143,7 @@ def choose_pool(answers: list[Answers], kinds: list[tuple[str, ...]]) -> tuple[P
         scores = np.full((len(answers), len(candidates)), np.nan)
         for i, a in enumerate(answers):
             if len(a.row):
-                told = a.told(kinds[i]) if a.forest else None
+                told = a.told(*trees[i]) if a.forest else None
                 scores[i] = [a.ranked(joined(a.network, told, w, power, rule)) for w, power in candidates]
         chosen = pulled_choice(scores, rows, reference)
         total = np.nanmean(scores[np.arange(len(answers)), chosen])
@@ -157,32 +156,6 @@ def choose_pool(answers: list[Answers], kinds: list[tuple[str, ...]]) -> tuple[P
         ends = {"network": (1.0, 1.0), "forest": (0.0, 1.0), "half": (0.5, 1.0)}
         said |= {name: float(np.nanmean(scores[:, candidates.index(c)])) for name, c in ends.items()}
     return Pool(weight, power, np.ones(len(answers)), rule), said
-
-
-def calibrate_spread(answers: list[Answers], kinds: list[tuple[str, ...]], pool: Pool) -> tuple[Pool, dict[str, float]]:
-    """(pool with the central share from which numbers are drawn, what was found).
-
-    The share is the largest at which the mean distance between draws over their mean error is 1; draws that are too
-    narrow already are left alone (the pool's power has widened them where that gained)."""
-    cells = [
-        (i, pool.joined(a.network, a.told(kinds[i]) if a.forest else None, i))
-        for i, a in enumerate(answers)
-        if len(a.spacing) and len(a.row)
-    ]
-
-    def ratio(share: float) -> float:
-        found = [(answers[i].distances(narrowed(p, share, True)), len(p)) for i, p in cells]
-        apart, error = (sum(d[k] * n for d, n in found) for k in (0, 1))
-        return apart / max(error, 1e-9)
-
-    if not cells:
-        return pool, {"central_share": 1.0}
-    before = ratio(1.0)
-    share = 1.0
-    if before > 1 + SPREAD_SLACK:
-        share = min(SHARES, key=lambda s: abs(ratio(s) - 1))
-    found = {"ratio_of_all": before, "central_share": share, "ratio": ratio(share), "ratio_sharp": ratio(share * 0.7)}
-    return replace(pool, share=np.array([share if len(a.spacing) else 1.0 for a in answers])), found
 
 
 def distinct_rows(answers: list[Answers]) -> np.ndarray:

@@ -33,8 +33,8 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(networks=1, steps=500, width=48, depth=2, trees=45, pilot_trees=24, most_samples=8000),
-    "balanced": Preset(networks=2, steps=1200, width=64, depth=2, trees=90, pilot_trees=36, most_samples=20000),
+    "fast": Preset(networks=1, steps=500, width=48, depth=2, trees=45, pilot_trees=18, most_samples=8000),
+    "balanced": Preset(networks=2, steps=1200, width=64, depth=2, trees=90, pilot_trees=24, most_samples=20000),
     "best": Preset(networks=4, steps=3000, width=96, depth=3, trees=240, pilot_trees=60, most_samples=60000),
 }
 

@@ -41,11 +41,12 @@ CHUNK = 4096  # questions of one token answered at a time
 @dataclass(frozen=True)
 class Column:
     """The trees of one token. orders: (L,) of each category among its inputs, None for a number. trees: kind → Trees.
-    shares: kind → weight of what they say; they add up to 1."""
+    shares: kind → weight of what they say; they add up to 1. leaf: least members of a node where a question ends."""
 
     orders: list[np.ndarray | None]
     trees: dict[str, Trees]
     shares: dict[str, float]
+    leaf: int
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,13 @@ class Forest:
                 out[start + open_rows, own] = self.answer(view, open_rows, token)
         return out
 
-    def limited_to(self, kinds: list[tuple[str, ...]]) -> Forest:
-        """The same forest with those kinds of trees alone, per token, of those it has; equal weights."""
+    def limited_to(self, choices: list[tuple[tuple[str, ...], int]]) -> Forest:
+        """The same forest with, per token, those kinds of trees alone, of those it has, alike, and that size of leaf."""
         columns = []
-        for column, wanted in zip(self.columns, kinds, strict=True):
-            kept = [k for k in wanted if k in column.trees] or ["raw"]
+        for column, (kinds, leaf) in zip(self.columns, choices, strict=True):
+            kept = [k for k in kinds if k in column.trees] or ["raw"]
             trees = {k: column.trees[k] for k in kept}
-            columns.append(Column(column.orders, trees, dict.fromkeys(kept, 1.0 / len(kept))))
+            columns.append(Column(column.orders, trees, dict.fromkeys(kept, 1.0 / len(kept)), leaf))
         return Forest(self.schema, tuple(columns), self.gaussian, self.batch_size)
 
     def view(self, rows: np.ndarray, seen: np.ndarray) -> View:
@@ -93,15 +94,17 @@ class Forest:
     def answer(self, view: View, index: np.ndarray, token: int) -> np.ndarray:
         """(n, K) float64 probabilities of `token` in the rows `index` (n,) of a view, given the tokens seen there."""
         mass = np.asarray(self.schema.tokens[token].mass or np.ones(self.schema.tokens[token].width))
-        shares, own = self.columns[token].shares, np.zeros((len(index), len(mass)))
-        for kind, told in self.by_kind(view, index, token, [k for k, share in shares.items() if share > 0]).items():
-            own += shares[kind] * told
+        column, own = self.columns[token], np.zeros((len(index), len(mass)))
+        for (kind, _), told in self.by_kind(view, index, token, list(column.shares), (column.leaf,)).items():
+            own += column.shares[kind] * told
         return smoothed(own, mass)
 
-    def by_kind(self, view: View, index: np.ndarray, token: int, kinds: list[str]) -> dict[str, np.ndarray]:
-        """What each kind of trees says of `token`, before the marginal is mixed in: kind → (n, K)."""
+    def by_kind(
+        self, view: View, index: np.ndarray, token: int, kinds: list[str], leaves: tuple[int, ...]
+    ) -> dict[tuple[str, int], np.ndarray]:
+        """What each kind of trees says of `token` at each size of leaf, before the marginal is mixed in: → (n, K)."""
         width, column = self.schema.tokens[token].width, self.columns[token]
-        out = {kind: np.empty((len(index), width)) for kind in kinds}
+        out = {(kind, leaf): np.empty((len(index), width)) for kind in kinds for leaf in leaves}
         cuts = cuts_of(self.schema, token)
         for start in range(0, len(index), CHUNK):
             part = index[start : start + CHUNK]
@@ -110,13 +113,13 @@ class Forest:
             guesses = None if view.means is None else self._guesses(view.means[part], token)
             plain = inputs_of(view.place[part], visible, column.orders, None)
             wide = plain if guesses is None else np.concatenate([plain, guesses.astype(np.float32)], 1)
-            for kind in kinds:
+            for kind, leaf in out:
                 trees, inputs = column.trees[kind], plain if kind == "raw" else wide
                 if trees.of_residuals:
-                    told = trees.shifted_histograms(inputs, guesses[:, 0], cuts, width)
+                    told = trees.shifted_histograms(inputs, guesses[:, 0], cuts, width, leaf)
                 else:
-                    told = trees.histograms(inputs, width)
-                out[kind][start : start + CHUNK] = told
+                    told = trees.histograms(inputs, width, leaf)
+                out[kind, leaf][start : start + CHUNK] = told
         return out
 
     def _guesses(self, means: np.ndarray, token: int) -> np.ndarray | None:
@@ -144,12 +147,15 @@ class Forest:
             arrays |= {f"{i}.{kind}.{n}": getattr(t, n) for kind, t in column.trees.items() for n in ARRAYS}
         if self.gaussian is not None:
             arrays |= {f"gaussian.{n}": getattr(self.gaussian, n) for n in ("mean", "precision", "start")}
-        shares = [column.shares for column in self.columns]
+        described = [{"shares": column.shares, "leaf": column.leaf} for column in self.columns]
         with replaced_folder(Path(folder)) as fresh:
-            write_bytes(fresh / "forest.safetensors", save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+            write_bytes(
+                fresh / "forest.safetensors", save_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+            )
             write_text(fresh / "schema.json", self.schema.to_json())
             digest = sha256(fresh / "forest.safetensors")
-            write_json(fresh / "forest.json", {"shares": shares, "forest_sha256": digest, "batch_size": self.batch_size})
+            written = {"columns": described, "forest_sha256": digest, "batch_size": self.batch_size}
+            write_json(fresh / "forest.json", written)
 
     @staticmethod
     def load(folder: Path | str) -> Forest:
@@ -163,7 +169,7 @@ class Forest:
             raw = json.loads((folder / "forest.json").read_text(encoding="utf8"))
             check_sha256(folder / "forest.safetensors", raw["forest_sha256"])
             arrays = load_arrays((folder / "forest.safetensors").read_bytes())
-            columns = tuple(_column(arrays, i, s, schema) for i, s in enumerate(raw["shares"]))
+            columns = tuple(_column(arrays, i, s, schema) for i, s in enumerate(raw["columns"]))
             size = int(raw["batch_size"])
             gaussian = None
             if "gaussian.mean" in arrays:
@@ -209,9 +215,10 @@ def smoothed(told: np.ndarray, mass: np.ndarray) -> np.ndarray:
     return (1 - SMOOTHING) * told + SMOOTHING * share
 
 
-def _column(arrays: dict[str, np.ndarray], i: int, shares: dict[str, float], schema: Schema) -> Column:
+def _column(arrays: dict[str, np.ndarray], i: int, described: dict, schema: Schema) -> Column:
+    shares, leaf = described["shares"], int(described["leaf"])
     orders = [arrays.get(f"{i}.order.{k}") for k in range(schema.n_tokens)]
     trees = {kind: Trees(*(arrays[f"{i}.{kind}.{n}"] for n in ARRAYS)) for kind in shares}
     if not shares or not set(shares) <= set(KINDS):
         raise KeyError(f"column {i} needs kinds among {', '.join(KINDS)}")
-    return Column(orders, trees, {k: float(v) for k, v in shares.items()})
+    return Column(orders, trees, {k: float(v) for k, v in shares.items()}, leaf)

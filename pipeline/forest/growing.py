@@ -21,15 +21,17 @@ from pipeline.forest.trees import grow
 from pipeline.rows.schema import Schema
 
 TASK_STREAM = 3
-SAMPLES_A_ROW = 5.0  # of a column; a table of many rows has fewer, at most MOST_SAMPLES in all
+SAMPLES_A_ROW = 10.0  # of a column; a table of many rows has fewer, at most MOST_SAMPLES in all
 CLIP = 4.0  # standard deviations beyond which splits do not look
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a forest grows. trees: of a column, over its kinds. leaf: least samples of a leaf. most_samples: of a column."""
+    """How a forest grows. trees: of a column, over its kinds. grown_leaf: least samples of a leaf; a question may stop
+    above it, see Trees. leaf: where questions stop at first. most_samples: of a column."""
 
     trees: int = 90
+    grown_leaf: int = 2
     leaf: int = 5
     most_samples: int = 16000
 
@@ -116,9 +118,7 @@ def _column(
         own = np.flatnonzero(samples.choice[samples.row, token] >= 0)[:2]
     row, choice = samples.row[own], samples.choice[samples.row[own], token]
     orders = [
-        None
-        if other.binned
-        else _order(samples, row, choice, schema, i, token)
+        None if other.binned else _order(samples, row, choice, schema, i, token)
         for i, other in enumerate(schema.tokens)
     ]
     visible = samples.role[own] == SOURCE
@@ -137,13 +137,11 @@ def _column(
                 aims, members = rest.clip(-CLIP, CLIP)[:, None], rest.astype(np.float32)
         trees = max(1, round(share * growth.trees))
         own_seed = int(np.random.SeedSequence([seed, token, number]).generate_state(1)[0] >> 1)
-        grown[kind] = grow(inputs, aims, members, trees=trees, leaf=growth.leaf, seed=own_seed, n_jobs=n_jobs)
-    return Column(orders, grown, dict(shares))
+        grown[kind] = grow(inputs, aims, members, trees=trees, leaf=growth.grown_leaf, seed=own_seed, n_jobs=n_jobs)
+    return Column(orders, grown, dict(shares), growth.leaf)
 
 
-def _order(
-    samples: Samples, row: np.ndarray, choice: np.ndarray, schema: Schema, other: int, token: int
-) -> np.ndarray:
+def _order(samples: Samples, row: np.ndarray, choice: np.ndarray, schema: Schema, other: int, token: int) -> np.ndarray:
     """The order of the category `other` among the inputs of `token`; each row counts once."""
     _, first = np.unique(row, return_index=True)
     levels, told = samples.choice[row[first], other], choice[first]

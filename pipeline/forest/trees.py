@@ -1,7 +1,9 @@
 """Trees of one column as flat arrays: grown by scikit-learn, read by Numba.
 
 A leaf keeps what the training samples in it had: a bin or category each, or a residual from the Gaussian's guess. The
-histogram of a query is the mean of its leaves' histograms over the trees.
+histogram of a query is the mean over the trees of the histograms of the nodes where it ends. Nodes stand in depth-first
+order, so the members of a subtree stand together: a query may stop above the leaves, where a further step would leave it
+with fewer members than it asks for. One set of trees thus serves every size of leaf.
 
 Shapes: n samples, I inputs, T trees, M nodes, K choices (bins or categories).
 """
@@ -20,8 +22,8 @@ ARRAYS = ("roots", "feature", "threshold", "right", "start", "members")
 @dataclass(frozen=True)
 class Trees:
     """roots: (T,) int64 nodes. feature: (M,) int32 input that a node asks, −1 at a leaf. threshold: (M,) float32; an input
-    at most that goes to the next node, another to right (M,) int32. start: (M + 1,) int64 place of each node's members,
-    of which only leaves have any. members: (T·n,) choices uint16, or residuals float32 in standard deviations."""
+    at most that goes to the next node, another to right (M,) int32. start: (M + 1,) int64 place of the first member of
+    each subtree. members: (T·n,) choices uint16, or residuals float32 in standard deviations."""
 
     roots: np.ndarray
     feature: np.ndarray
@@ -35,29 +37,25 @@ class Trees:
         """Whether members are residuals."""
         return self.members.dtype == np.float32
 
-    def histograms(self, inputs: np.ndarray, width: int) -> np.ndarray:
-        """(n, width) float64 mean leaf histograms of (n, I) float32 inputs, for members that are choices."""
+    def histograms(self, inputs: np.ndarray, width: int, leaf: int) -> np.ndarray:
+        """(n, width) float64 mean histograms of (n, I) float32 inputs over at least `leaf` members a tree, which are choices."""
         out = np.zeros((len(inputs), width))
-        count_choices(inputs, self.roots, self.feature, self.threshold, self.right, self.start, self.members, out)
+        nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
+        count_choices(inputs, leaf, *nodes, self.members, out)
         return out
 
-    def shifted_histograms(self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int) -> np.ndarray:
+    def shifted_histograms(
+        self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int, leaf: int
+    ) -> np.ndarray:
         """The same where members are residuals: guess (n,) + residual falls between the cuts (width − 1,)."""
         out = np.zeros((len(inputs), width))
         nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
-        count_shifted(inputs, guess, cuts, *nodes, self.members, out)
+        count_shifted(inputs, guess, cuts, leaf, *nodes, self.members, out)
         return out
 
 
 def grow(
-    inputs: np.ndarray,
-    aims: np.ndarray,
-    members: np.ndarray,
-    *,
-    trees: int,
-    leaf: int,
-    seed: int,
-    n_jobs: int,
+    inputs: np.ndarray, aims: np.ndarray, members: np.ndarray, *, trees: int, leaf: int, seed: int, n_jobs: int
 ) -> Trees:
     """Extremely randomised trees on (n, I) float32 inputs that split (n, A) float numbers or (n,) int categories.
 
@@ -83,6 +81,10 @@ def grow(
         base += tree.node_count
     feature, threshold, right = (np.concatenate(p) for p in zip(*parts, strict=True))
     roots = np.asarray(roots, np.int64)
+    assert all(
+        (p.children_left[p.children_left != -1] == np.flatnonzero(p.children_left != -1) + 1).all()
+        for p in (e.tree_ for e in model.estimators_[:1])
+    )  # depth-first: left is next
     leaves = find_leaves(inputs, roots, feature, threshold, right).ravel()
     order = np.argsort(leaves, kind="stable")
     start = np.concatenate([[0], np.cumsum(np.bincount(leaves, minlength=len(feature)))])
@@ -108,23 +110,39 @@ def find_leaves(inputs, roots, feature, threshold, right):
     return out
 
 
+@njit(cache=True)
+def range_of(row, tree, leaf, roots, feature, threshold, right, start):
+    """(begin, end) of the members of the last node on the way of row (I,) through tree number `tree` that has `leaf`."""
+    node = roots[tree]
+    begin, end = start[node], start[roots[tree + 1]] if tree + 1 < len(roots) else start[-1]
+    while feature[node] >= 0:
+        if row[feature[node]] <= threshold[node]:
+            node, first, last = node + 1, begin, start[right[node]]
+        else:
+            node, first, last = right[node], start[right[node]], end
+        if last - first < leaf:
+            break
+        begin, end = first, last
+    return begin, end
+
+
 @njit(cache=True, parallel=True)
-def count_choices(inputs, roots, feature, threshold, right, start, members, out):
-    """Adds to out (n, K) the mean over trees of the shares of each choice in the leaves of inputs (n, I)."""
+def count_choices(inputs, leaf, roots, feature, threshold, right, start, members, out):
+    """Adds to out (n, K) the mean over trees of the shares of each choice where inputs (n, I) end."""
     for n in prange(len(inputs)):
         for t in range(len(roots)):
-            node = leaf_of(inputs[n], roots[t], feature, threshold, right)
-            share = 1.0 / (len(roots) * max(start[node + 1] - start[node], 1))
-            for i in range(start[node], start[node + 1]):
+            begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
+            share = 1.0 / (len(roots) * max(end - begin, 1))
+            for i in range(begin, end):
                 out[n, members[i]] += share
 
 
 @njit(cache=True, parallel=True)
-def count_shifted(inputs, guess, cuts, roots, feature, threshold, right, start, members, out):
+def count_shifted(inputs, guess, cuts, leaf, roots, feature, threshold, right, start, members, out):
     """`count_choices` of residuals: each member plus guess (n,) counts in the bin that cuts (K − 1,) give."""
     for n in prange(len(inputs)):
         for t in range(len(roots)):
-            node = leaf_of(inputs[n], roots[t], feature, threshold, right)
-            share = 1.0 / (len(roots) * max(start[node + 1] - start[node], 1))
-            for i in range(start[node], start[node + 1]):
+            begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
+            share = 1.0 / (len(roots) * max(end - begin, 1))
+            for i in range(begin, end):
                 out[n, np.searchsorted(cuts, guess[n] + members[i])] += share

@@ -8,7 +8,6 @@ from kernels.task_sampling import GAP_FAMILIES, TaskSpec
 from pipeline.base.data_groups import TasksParams
 from pipeline.rows.schema import Schema
 
-
 MOST_GAP_ROWS = 16384  # rows whose gaps are handed on
 
 

@@ -14,7 +14,9 @@ def related_frame(n: int, seed: int = 0) -> pd.DataFrame:
     """(n, 4): sign tells the sign of x, double is 2x, noise tells nothing."""
     rng = np.random.default_rng(seed)
     x = rng.choice([-1.0, 1.0], n) * rng.uniform(1, 2, n)
-    return pd.DataFrame({"x": x, "double": 2 * x, "sign": np.where(x > 0, "plus", "minus"), "noise": rng.normal(size=n)})
+    return pd.DataFrame(
+        {"x": x, "double": 2 * x, "sign": np.where(x > 0, "plus", "minus"), "noise": rng.normal(size=n)}
+    )
 
 
 def related_rows(n: int, missing: float = 0.0, seed: int = 0) -> tuple[np.ndarray, Schema]:

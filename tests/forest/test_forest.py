@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.base.data_groups import TableParams, TasksParams
-from pipeline.forest.forest import Forest, cuts_of, smoothed
+from pipeline.forest.forest import KINDS, Forest, cuts_of, smoothed
 from pipeline.forest.gaussian import fit_gaussian
 from pipeline.forest.growing import Growth, grow_forest
 from pipeline.forest.inputs import choices, level_order
@@ -62,12 +62,34 @@ def test_each_kind_of_trees_is_a_distribution_near_the_truth(case):
     known = np.flatnonzero(~np.isnan(rows).any(1))[:80]
     seen = np.ones((len(known), schema.n_tokens), bool)
     seen[:, double] = False
-    told = forest.by_kind(forest.view(rows[known], seen), np.arange(len(known)), double, ["raw", "guided", "residual"])
+    told = forest.by_kind(forest.view(rows[known], seen), np.arange(len(known)), double, list(KINDS), (2, 10))
     truth = choices(rows[known], schema)[:, double]
     for kind, p in told.items():
         np.testing.assert_allclose(p.sum(1), 1.0, atol=1e-9)
         place = p @ np.arange(p.shape[1])
         assert np.abs(place - truth).mean() < 0.12 * p.shape[1], kind
+
+
+def test_a_question_stops_where_a_step_would_leave_too_few():
+    """Against the plain walk of scikit-learn's trees: the last node on the way that has `leaf` samples."""
+    from sklearn.tree import ExtraTreeRegressor
+
+    from pipeline.forest.trees import grow
+
+    rng = np.random.default_rng(2)
+    inputs = rng.normal(size=(150, 3)).astype(np.float32)
+    aims = np.stack([inputs[:, 0] * inputs[:, 1], inputs[:, 2]], 1)
+    members = rng.integers(0, 7, 150).astype(np.uint16)
+    trees = grow(inputs, aims, members, trees=1, leaf=2, seed=5, n_jobs=1)
+    seed = np.random.RandomState(5).randint(np.iinfo(np.int32).max)
+    tree = ExtraTreeRegressor(min_samples_leaf=2, max_features=1.0, random_state=seed).fit(inputs, aims).tree_
+    path = tree.decision_path(inputs).toarray().astype(bool)
+    for leaf in (1, 5, 20, 1000):
+        found = trees.histograms(inputs[:40], 7, leaf)
+        for n in range(40):
+            on_the_way = [i for i in np.flatnonzero(path[n]) if i == 0 or tree.n_node_samples[i] >= leaf]
+            own = members[path[:, on_the_way[-1]]]
+            np.testing.assert_allclose(found[n], np.bincount(own, minlength=7) / len(own), atol=1e-9)
 
 
 def test_the_same_trees_for_a_seed_whatever_the_threads(case):
@@ -84,7 +106,11 @@ def test_files_bring_the_same_forest_back(case, tmp_path):
     loaded = Forest.load(tmp_path / "forest")
     assert loaded.schema == schema
     np.testing.assert_array_equal(loaded.probabilities(rows[:60]), forest.probabilities(rows[:60]))
-    assert sorted(p.name for p in (tmp_path / "forest").iterdir()) == ["forest.json", "forest.safetensors", "schema.json"]
+    assert sorted(p.name for p in (tmp_path / "forest").iterdir()) == [
+        "forest.json",
+        "forest.safetensors",
+        "schema.json",
+    ]
 
 
 def test_damaged_files_are_named(case, tmp_path):
@@ -99,7 +125,7 @@ def test_damaged_files_are_named(case, tmp_path):
         Forest.load(tmp_path / "a")
     forest.save(tmp_path / "b")
     file = tmp_path / "b" / "forest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"shares": [{"leaves": 1.0}]}))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"columns": [{"shares": {"leaves": 1.0}, "leaf": 5}]}))
     with pytest.raises(ValueError, match=r"forest\.json does not describe a forest"):
         Forest.load(tmp_path / "b")
 

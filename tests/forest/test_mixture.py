@@ -11,9 +11,10 @@ import torch
 from kernels.task_sampling import TaskSpec
 from pipeline.base.data_groups import TasksParams
 from pipeline.base.params import merge_params
-from pipeline.estimators.held_out import Answers, calibrate_spread, choose_pool, pulled_choice
+from pipeline.estimators.held_out import Answers, choose_pool, choose_trees, pulled_choice
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.pool import Pool, drawn, joined, narrowed
+from pipeline.estimators.spread import Spread, calibrated_share
 from pipeline.forest.growing import Growth, grow_forest
 from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
@@ -102,7 +103,12 @@ def test_a_damaged_mixture_is_named(case, tmp_path):
     mixture.save(tmp_path / "m")
     file = tmp_path / "m" / "mixture.json"
     raw = json.loads(file.read_text())
-    for changed, words in (({"weight": [0.5]}, "must fit"), ({"rule": "best"}, "must fit"), ({"share": None}, "must fit"), ({"share": "x"}, "not describe")):
+    for changed, words in (
+        ({"weight": [0.5]}, "must fit"),
+        ({"rule": "best"}, "must fit"),
+        ({"share": None}, "must fit"),
+        ({"share": "x"}, "not describe"),
+    ):
         file.write_text(json.dumps(raw | changed))
         with pytest.raises(ValueError, match=words):
             MixtureSampler.load(tmp_path / "m")
@@ -129,7 +135,7 @@ def test_pooling_narrowing_and_drawing_by_hand():
 
 def answers_of(network: np.ndarray, forest: np.ndarray, choice: np.ndarray, spacing: np.ndarray) -> Answers:
     mass = np.full(network.shape[1], 1 / network.shape[1])
-    return Answers(np.arange(len(choice)), choice, network, {"raw": forest}, spacing, mass)
+    return Answers(np.arange(len(choice)), choice, network, {("raw", 5): forest}, spacing, mass)
 
 
 def test_the_better_model_gets_the_weight():
@@ -138,25 +144,47 @@ def test_the_better_model_gets_the_weight():
     choice = (truth.cumsum(1) < rng.random((600, 1))).sum(1)
     flat = np.full((600, 4), 0.25)
     spacing = np.ones(3)
-    pool, scores = choose_pool([answers_of(truth, flat, choice, spacing)], [("raw",)])
+    pool, scores = choose_pool([answers_of(truth, flat, choice, spacing)], [(("raw",), 5)])
     assert pool.weight[0] >= 0.75 and scores["network"] < scores["forest"]
-    pool, scores = choose_pool([answers_of(flat, truth, choice, spacing)], [("raw",)])
+    pool, scores = choose_pool([answers_of(flat, truth, choice, spacing)], [(("raw",), 5)])
     assert pool.weight[0] <= 0.25 and scores["chosen"] <= scores["forest"] + 1e-3
 
 
+def test_the_better_trees_are_chosen():
+    rng = np.random.default_rng(3)
+    truth = rng.dirichlet(np.ones(4), 500)
+    choice = (truth.cumsum(1) < rng.random((500, 1))).sum(1)
+    flat, mass = np.full((500, 4), 0.25), np.full(4, 0.25)
+    told = {
+        (k, leaf): truth if (k, leaf) == ("guided", 10) else flat for k in ("raw", "guided") for leaf in (2, 5, 10, 25)
+    }
+    one = Answers(np.arange(500), choice, None, told, np.ones(3), mass)
+    assert choose_trees([one]) == [(("guided",), 10)]
+
+
 def test_spread_is_brought_to_one_where_draws_are_too_wide():
-    rng = np.random.default_rng(1)
-    k, n = 60, 800
-    centre = np.arange(k)[None] - k / 2
-    wide = np.exp(-0.5 * (centre / 8.0) ** 2).repeat(n, 0)
-    choice = np.clip(np.round(k / 2 + rng.normal(0, 5.0, n)), 0, k - 1).astype(int)
-    answers = [answers_of(wide / wide.sum(1, keepdims=True), None, choice, np.ones(k - 1))]
-    answers = [Answers(a.row, a.choice, a.network, {}, a.spacing, a.mass) for a in answers]
-    pool, found = calibrate_spread(answers, [("raw",)], Pool.plain(1, 1.0))
-    assert found["ratio_of_all"] > 1.1 and pool.share[0] < 1 and abs(found["ratio"] - 1) < 0.06
-    assert found["ratio_sharp"] < found["ratio"]
-    honest = [Answers(np.arange(n), answers[0].choice, np.exp(-0.5 * (centre / 5.0) ** 2).repeat(n, 0) / 12.533, {}, np.ones(k - 1), answers[0].mass)]
-    assert calibrate_spread(honest, [("raw",)], Pool.plain(1, 1.0))[0].share[0] >= 0.9
+    class Wide(Spread):
+        def __init__(self, times: float) -> None:
+            rng = np.random.default_rng(0)
+            self.error, self.times = rng.uniform(0.9, 1.1, 300), times
+
+        def distances(self, share: float) -> np.ndarray:
+            return np.stack([self.times * share**1.3 * self.error, self.error * (0.8 + 0.2 * share)])
+
+    share, found = calibrated_share(Wide(1.3))
+    assert found["ratio_of_all"] > 1.25 and 0.7 < share < 0.9 and abs(found["ratio"] - 1) < 0.03
+    assert found["ratio_sharp"] < 0.8
+    assert calibrated_share(Wide(0.9))[0] == 1.0
+
+
+def test_spread_is_measured_on_gaps_as_other_rows_have_them(case):
+    rows, mixture = case
+    spec = spec_from_schema(TasksParams(weights={"copied": 1.0}), mixture.schema, mixture.schema.missing(rows))
+    alone = MixtureSampler(mixture.schema, (), mixture.forest, Pool.plain(4, 0.0))
+    spread = Spread([(alone, rows[:60])], spec, 0)
+    apart, near = spread.distances(1.0)
+    narrow, error = spread.distances(0.5)
+    assert (apart > 0).any() and narrow.sum() < apart.sum() and error.sum() > 0.5 * near.sum()
 
 
 def test_a_column_of_few_rows_follows_the_table():
