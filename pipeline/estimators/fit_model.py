@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from kernels.task_sampling import TaskSpec
 from pipeline.base.params import Params, to_dict
@@ -33,6 +34,7 @@ from pipeline.training.fitting import History, fit_generator
 JUDGED = {"copied": 0.7, "beta_random": 0.3}  # tasks by which models are judged: mostly gaps as the table has them
 FOREST_TIME = 0.4  # share of a time limit that the final forest may take
 FEWEST_TREES = 9
+SHARED_SIZE = 2**17  # numbers in a layer of a step from which threads gain more than they wait
 FEWEST_HELD_OUT = 8  # rows; with fewer nothing is chosen
 
 
@@ -100,15 +102,33 @@ class Fit:
             trees = self.work.trees if self.large else self.work.pilot_trees
             pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=self.work.most_samples), None)
             self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
-        started = time.perf_counter()
         if self.model != "forest":
-            network, history = fit_generator(
-                self.rows, self.schema, self.params, seed=self.seed + i, held_out=held_out, progress=self.progress,
-                validation_share=self.work.held_out_share, time_limit_s=self._share_of_limit(i),
-            )  # fmt: skip
-            self.histories.append(history)
-            self.seconds["network"] = self.seconds.get("network", 0.0) + time.perf_counter() - started
+            network = self._network(i, held_out)
         return Fold(held_out, network, pilot)
+
+    def _network(self, i: int, held_out: np.ndarray) -> Sampler:
+        """Network number i, trained on the rows that are not held out."""
+        started, work, before = time.perf_counter(), self.work, torch.get_num_threads()
+        size = work.batch_size * self.schema.n_tokens * work.width
+        torch.set_num_threads(before if size >= SHARED_SIZE else 1)
+        try:
+            network, history = fit_generator(
+                self.rows,
+                self.schema,
+                self.params,
+                seed=self.seed + i,
+                held_out=held_out,
+                validation_share=work.held_out_share,
+                validations=int(np.clip(work.steps // 15, 8, 25)),
+                patience=6 if work.steps >= 300 else 4,
+                time_limit_s=self._share_of_limit(i),
+                progress=self.progress,
+            )
+        finally:
+            torch.set_num_threads(before)
+        self.histories.append(history)
+        self.seconds["network"] = self.seconds.get("network", 0.0) + time.perf_counter() - started
+        return network
 
     def _grow(self, rows: np.ndarray, growth: Growth, shares: list[dict[str, float]] | None) -> Forest:
         return grow_forest(

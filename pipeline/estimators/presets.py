@@ -16,6 +16,7 @@ TASKS = {
     "source_beta": [2.0, 1.0],
 }  # of an imputer: gaps as other rows have them, and any part from any other
 SMALL_ROWS, LARGE_ROWS = 400, 2000
+SMALL_SHARE = 0.2  # of a small table that each network leaves out
 
 
 @dataclass(frozen=True)
@@ -60,25 +61,27 @@ def work_for(rows: int, preset: str, validation_share: float, asked: dict[str, f
     """The work of a table of so many rows. asked: what the user set of steps, batch_size, learning_rate, width, depth,
     max_epochs; None: as the preset says."""
     chosen, small = PRESETS[preset], rows <= SMALL_ROWS
-    batch = int(asked["batch_size"] or (64 if rows < LARGE_ROWS else 256))
-    steps = int(asked["steps"] or min(chosen.steps, max(150, chosen.steps * 3 * rows // 2400)))
-    if asked["max_epochs"]:
-        steps = min(steps, max(1, int(asked["max_epochs"]) * rows // batch))
-    share = validation_share
-    if share > 0 and small:
-        share = max(share, 0.2)
+    batch = _given(asked["batch_size"], 64 if rows < LARGE_ROWS else 256)
+    steps = _given(asked["steps"], min(chosen.steps, max(150, chosen.steps * rows // 960)))
+    if asked["max_epochs"] is not None:
+        steps = min(steps, asked["max_epochs"] * rows // max(1, batch))
+    share = max(validation_share, SMALL_SHARE) if validation_share > 0 and small else validation_share
     return Work(
         networks=chosen.networks if small and share > 0 else 1,
-        steps=max(1, steps),
+        steps=steps,
         batch_size=batch,
-        learning_rate=float(asked["learning_rate"] or (2e-3 if batch < 256 else 3e-3)),
+        learning_rate=_given(asked["learning_rate"], 2e-3 if batch < 256 else 3e-3),
         held_out_share=share,
-        width=int(asked["width"] or chosen.width),
-        depth=int(asked["depth"] or chosen.depth),
+        width=_given(asked["width"], chosen.width),
+        depth=_given(asked["depth"], chosen.depth),
         trees=chosen.trees,
         pilot_trees=chosen.pilot_trees,
         most_samples=chosen.most_samples,
     )
+
+
+def _given(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def check_choices(model: str, preset: str, spread: str, time_limit_s: float | None) -> None:

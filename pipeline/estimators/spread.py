@@ -14,7 +14,7 @@ from kernels.task_sampling import TARGET, TaskSpec, apply_missing, sample_tasks
 from pipeline.estimators.mixture import MixtureSampler
 
 SPREAD_STREAM = 6
-DRAWS, MOST_ROWS, FEWEST_ROWS = 3, 400, 100  # a row is asked several times where there are few
+DRAWS, MOST_ROWS, FEWEST_ROWS = 3, 240, 120  # a row is asked several times where there are few
 LEAST_SHARE, STEPS = 0.3, 3
 SHARP = 0.7  # of the share, what `spread="sharp"` draws from
 
@@ -22,11 +22,14 @@ SHARP = 0.7  # of the share, what `spread="sharp"` draws from
 class Spread:
     """The ratio of mean distance between draws to mean error on held-out rows, for any central share.
 
-    parts: (sampler, (n, C) rows that it has not seen) pairs; spec: the tasks whose targets become gaps."""
+    parts: (sampler, (n, C) rows that it has not seen) pairs; spec: the tasks whose targets become gaps. The half of the
+    rows with the fewest gaps of their own is asked: with gaps added, those are nearest to what rows to fill look like.
+    """
 
     def __init__(self, parts: list[tuple[MixtureSampler, np.ndarray]], spec: TaskSpec, seed: int) -> None:
         self.seed, self.cases = seed, []
         for i, (sampler, rows) in enumerate(parts):
+            rows = rows[np.argsort(np.isnan(rows).sum(1), kind="stable")][: -(-len(rows) // 2)]
             times = max(1, -(-FEWEST_ROWS // max(1, len(rows) * len(parts))))
             rows = np.repeat(rows[: MOST_ROWS // len(parts)], times, axis=0)
             tasks = sample_tasks(spec, len(rows), seed=seed + i, stream=SPREAD_STREAM)

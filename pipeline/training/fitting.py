@@ -37,7 +37,7 @@ from pipeline.training.step import TrainingStep
 
 VALIDATION_STREAM = 2
 TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-VALIDATION_TASKS, TASKS_A_ROW = 1024, 40  # on held-out rows: so many in all, and of one row at most
+VALIDATION_TASKS, TASKS_A_ROW = 1024, 20  # on held-out rows: so many in all, and of one row at most
 
 
 @dataclass
