@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import BigLearnImputer
 from pipeline.estimators.presets import PRESETS, work_for
-from tests.forest.related import related_frame
+from tests.helpers.related import related_frame
 
 QUICK = {"steps": 40, "width": 16, "depth": 1, "batch_size": 64, "preset": "fast", "progress": False}
 ASKED = dict.fromkeys(("steps", "batch_size", "learning_rate", "width", "depth", "max_epochs"))

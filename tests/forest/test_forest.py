@@ -16,7 +16,7 @@ from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.rows.tokens import Token
 from pipeline.tables.codec import fit_codec
-from tests.forest.related import related_rows
+from tests.helpers.related import related_rows
 
 TASKS = TasksParams(weights={"beta_random": 1.0}, target_beta=[1000.0, 0.001])
 SMALL = Growth(trees=18, most_samples=1500)

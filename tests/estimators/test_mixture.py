@@ -19,7 +19,7 @@ from pipeline.forest.growing import Growth, grow_forest
 from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.task_spec import spec_from_schema
-from tests.forest.related import related_rows
+from tests.helpers.related import related_rows
 
 NETWORK = {"width": 16, "depth": 1, "heads": 2, "order": "one_by_one", "noise_width": 1}
 
