@@ -119,7 +119,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         check_choices(self.model, self.preset, self.spread, self.time_limit_s)
         frame = self._frame(X, reset=True)
         seed = self._seed()
-        work = work_for(len(frame), self.preset, self.validation_share, self.get_params(deep=False))
+        work = work_for(*frame.shape, self.preset, self.validation_share, self.get_params(deep=False))
         params = self._params(work)
         table = params.prepare.table
         self.codec_ = fit_codec(frame, table)

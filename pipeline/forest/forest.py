@@ -80,7 +80,7 @@ class Forest:
         columns = []
         for column, (kinds, leaf) in zip(self.columns, choices, strict=True):
             kept = [k for k in kinds if k in column.trees] or ["raw"]
-            trees = {k: column.trees[k] for k in kept}
+            trees = {k: column.trees[k].pruned(leaf) for k in kept}
             columns.append(Column(column.orders, trees, dict.fromkeys(kept, 1.0 / len(kept)), leaf))
         return Forest(self.schema, tuple(columns), self.gaussian, self.batch_size)
 

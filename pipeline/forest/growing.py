@@ -126,7 +126,7 @@ def _column(
     value = np.zeros(len(own)) if not t.binned else (rows[row, t.columns[0]] - t.center) / t.scale
     grown = {}
     for number, (kind, share) in enumerate(shares.items()):
-        inputs, aims, members = plain, choice, choice.astype(np.uint16)
+        inputs, aims, members = plain, choice, choice.astype(np.uint8 if t.width <= 256 else np.uint16)
         if t.binned:
             aims = np.stack([value.clip(-CLIP, CLIP), 2.0 * samples.place[row, token]], 1)
         if kind != "raw":

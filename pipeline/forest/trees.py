@@ -16,14 +16,15 @@ import numpy as np
 from numba import njit, prange
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
+ALL_TRIED, MOST_TRIED = 16, 48  # inputs that a split tries: all of so few, half of more, at most so many
 ARRAYS = ("roots", "feature", "threshold", "right", "start", "members")
 
 
 @dataclass(frozen=True)
 class Trees:
-    """roots: (T,) int64 nodes. feature: (M,) int32 input that a node asks, −1 at a leaf. threshold: (M,) float32; an input
+    """roots: (T,) int64 nodes. feature: (M,) int16 input that a node asks, −1 at a leaf. threshold: (M,) float32; an input
     at most that goes to the next node, another to right (M,) int32. start: (M + 1,) int64 place of the first member of
-    each subtree. members: (T·n,) choices uint16, or residuals float32 in standard deviations."""
+    each subtree. members: (T·n,) choices uint8 or uint16, or residuals float32 in standard deviations."""
 
     roots: np.ndarray
     feature: np.ndarray
@@ -53,6 +54,18 @@ class Trees:
         count_shifted(inputs, guess, cuts, leaf, *nodes, self.members, out)
         return out
 
+    def pruned(self, leaf: int) -> Trees:
+        """The same trees without nodes that no question reaches which asks for at least `leaf` members."""
+        count = sizes(self.roots, self.feature, self.right, self.start)
+        kept = reached(self.feature, self.right, count, leaf)
+        kept[self.roots] = True
+        number = np.cumsum(kept) - 1
+        inside = (self.feature >= 0) & (count >= leaf)
+        right = np.where(inside, number[np.where(inside, self.right, 0)], 0).astype(np.int32)
+        feature = np.where(inside, self.feature, -1).astype(self.feature.dtype)
+        start = np.concatenate([self.start[:-1][kept], self.start[-1:]])
+        return Trees(number[self.roots], feature[kept], self.threshold[kept], right[kept], start, self.members)
+
 
 def grow(
     inputs: np.ndarray, aims: np.ndarray, members: np.ndarray, *, trees: int, leaf: int, seed: int, n_jobs: int
@@ -65,7 +78,7 @@ def grow(
     model = (ExtraTreesClassifier if classes else ExtraTreesRegressor)(
         n_estimators=trees,
         min_samples_leaf=leaf,
-        max_features=1.0 if inputs.shape[1] <= 16 else 0.5,
+        max_features=tried(inputs.shape[1]),
         random_state=seed,
         n_jobs=n_jobs,
     )
@@ -74,7 +87,7 @@ def grow(
     for estimator in model.estimators_:
         tree = estimator.tree_
         inside = tree.children_left != -1
-        feature = np.where(inside, tree.feature, -1).astype(np.int32)
+        feature = np.where(inside, tree.feature, -1).astype(np.int16)
         right = np.where(inside, tree.children_right + base, 0).astype(np.int32)
         parts.append((feature, tree.threshold.astype(np.float32), right))
         roots.append(base)
@@ -90,6 +103,38 @@ def grow(
     start = np.concatenate([[0], np.cumsum(np.bincount(leaves, minlength=len(feature)))])
     kept = np.tile(members, trees)[order]
     return Trees(roots, feature, threshold, right, start, kept)
+
+
+def tried(inputs: int) -> int:
+    """How many inputs a split tries."""
+    return inputs if inputs <= ALL_TRIED else min(max(ALL_TRIED, inputs // 2), MOST_TRIED)
+
+
+@njit(cache=True)
+def sizes(roots, feature, right, start):
+    """(M,) int64 members of the subtree of every node."""
+    out = np.empty(len(feature), np.int64)
+    end = np.empty(len(feature), np.int64)
+    for t in range(len(roots)):
+        stop = roots[t + 1] if t + 1 < len(roots) else len(feature)
+        end[roots[t]] = start[stop]
+        for node in range(roots[t], stop):
+            out[node] = end[node] - start[node]
+            if feature[node] >= 0:
+                end[node + 1] = start[right[node]]
+                end[right[node]] = end[node]
+    return out
+
+
+@njit(cache=True)
+def reached(feature, right, count, leaf):
+    """(M,) bool: the nodes, roots aside, whose parent has at least `leaf` members (count) and is reached itself."""
+    out = np.zeros(len(feature), np.bool_)
+    for node in range(len(feature)):
+        if feature[node] >= 0 and count[node] >= leaf:
+            out[node + 1] = True
+            out[right[node]] = True
+    return out
 
 
 @njit(cache=True)

@@ -118,11 +118,13 @@ def test_few_rows_decide_nothing_and_both_models_count_alike():
 
 
 def test_rows_decide_how_much_work_a_table_gets():
-    small, middle, large = (work_for(n, "balanced", 0.1, ASKED) for n in (120, 800, 15_000))
+    small, middle, large = (work_for(n, 9, "balanced", 0.1, ASKED) for n in (120, 800, 15_000))
     assert small.networks == 2 and middle.networks == large.networks == 1
     assert small.steps < middle.steps <= large.steps == PRESETS["balanced"].steps
     assert small.batch_size == 64 and large.batch_size == 256 and small.held_out_share == 0.2
-    assert work_for(120, "balanced", 0.0, ASKED).networks == 1
-    asked = work_for(120, "fast", 0.1, ASKED | {"steps": 7, "width": 8, "max_epochs": 2, "batch_size": 60})
+    assert work_for(120, 9, "balanced", 0.0, ASKED).networks == 1
+    assert large.trees < middle.trees <= small.trees == PRESETS["balanced"].trees
+    assert work_for(2000, 400, "balanced", 0.1, ASKED).most_samples < middle.most_samples  # wide tables
+    asked = work_for(120, 9, "fast", 0.1, ASKED | {"steps": 7, "width": 8, "max_epochs": 2, "batch_size": 60})
     assert (asked.steps, asked.width) == (4, 8)
-    assert work_for(500, "best", 0.1, ASKED).trees > work_for(500, "fast", 0.1, ASKED).trees
+    assert work_for(500, 9, "best", 0.1, ASKED).trees > work_for(500, 9, "fast", 0.1, ASKED).trees

@@ -92,6 +92,18 @@ def test_a_question_stops_where_a_step_would_leave_too_few():
             np.testing.assert_allclose(found[n], np.bincount(own, minlength=7) / len(own), atol=1e-9)
 
 
+def test_pruning_changes_no_answer(case):
+    rows, schema, forest = case
+    for leaf in (5, 25):
+        choices_made = [(("raw",), leaf)] * schema.n_tokens
+        pruned = forest.limited_to(choices_made)
+        index, view = np.arange(40), forest.view(rows[:40], ~np.isnan(rows[:40]))
+        for token in range(schema.n_tokens):
+            whole = forest.by_kind(view, index, token, ["raw"], (leaf,))["raw", leaf]
+            np.testing.assert_array_equal(pruned.by_kind(view, index, token, ["raw"], (leaf,))["raw", leaf], whole)
+            assert len(pruned.columns[token].trees["raw"].feature) < len(forest.columns[token].trees["raw"].feature)
+
+
 def test_the_same_trees_for_a_seed_whatever_the_threads(case):
     rows, schema, forest = case
     again = grown(rows, schema, n_jobs=2)
