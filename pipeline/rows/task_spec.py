@@ -21,6 +21,12 @@ def spec_from_schema(params: TasksParams, schema: Schema, missing: np.ndarray | 
     families without `missing`.
     """
     weights, gaps = dict(params.weights), None
+    asked = [name for name in GAP_FAMILIES if weights.get(name, 0.0) > 0]
+    if missing is None and asked:
+        raise ValueError(
+            f"'tasks.weights' must not name copied or proportional where no rows are at hand: they take the gaps of rows, "
+            f"as BigLearnImputer does. Got {asked}."
+        )
     if missing is not None:
         gaps = missing[:MOST_GAP_ROWS]
         if not gaps.any():
