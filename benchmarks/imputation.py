@@ -57,7 +57,7 @@ GUESSES_S: dict[tuple[str, ...], float] = {
 }  # CPU seconds of jobs that no earlier run tells: (table, method) or (table, method, mechanism)
 SLOWER = 1.3  # how much longer than expected a job may take
 METHOD_NAMES = ("biglearn", "missforest", "boosting", "iterative", "iterative_draw", "knn", "mean")
-ON_REQUEST = ("hyperimpute",)  # needs an environment of its own
+ON_REQUEST = ("network", "forest", "hyperimpute")  # parts of biglearn; and what needs an environment of its own
 SCORES = (
     "w1", "energy_score", "energy_distance", "rmse", "rmse_best", "rmse_minmax", "mae", "accuracy", "coverage",
     "diversity", "downstream", "downstream_complete", "fit_s", "best_s", "draw_s", "cpu_s",

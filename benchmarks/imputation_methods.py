@@ -25,10 +25,10 @@ from pipeline.evaluation.peers import Encoded, boosting, mean_fill, missforest
 
 
 class BigLearn:
-    """Ours, with default settings for every table."""
+    """Ours, with the same settings for every table; the default ones where none are given."""
 
-    def __init__(self, seed: int) -> None:
-        self.imputer = BigLearnImputer(random_state=seed, progress=False)
+    def __init__(self, seed: int, **settings: object) -> None:
+        self.imputer = BigLearnImputer(random_state=seed, progress=False, **settings)
 
     def fit(self, frame: pd.DataFrame) -> None:
         self.imputer.fit(frame)
@@ -76,6 +76,8 @@ class HyperImpute:
 
 METHODS: dict[str, Callable[[int], object]] = {
     "biglearn": BigLearn,
+    "network": lambda seed: BigLearn(seed, model="network"),
+    "forest": lambda seed: BigLearn(seed, model="forest"),
     "missforest": missforest,
     "boosting": boosting,
     "iterative": lambda seed: Encoded(IterativeImputer(random_state=seed, max_iter=10, n_nearest_features=20)),

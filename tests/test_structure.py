@@ -29,9 +29,10 @@ ROOMS = {
     "datasets": {"base", "rows", "tables", "textfiles", "sources"},
     "reporting": {"kernels", "base", "rows"},
     "exchange": {"base", "rows", "tables", "sources", "datasets", "reporting"},
+    "forest": {"kernels", "base", "rows"},
     "model": {"kernels", "base", "rows"},
     "training": {"kernels", "base", "rows", "reporting", "model"},
-    "estimators": {"base", "tables", "datasets", "model", "training"},
+    "estimators": {"kernels", "base", "rows", "tables", "datasets", "forest", "model", "training"},
     "simulation": {"kernels", "base"},
     "evaluation": {"base", "rows", "tables", "reporting", "estimators"},
     "stages": {

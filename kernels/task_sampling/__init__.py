@@ -9,6 +9,7 @@ from importlib import import_module
 
 _HOME = {
     "FAMILIES": "spec",
+    "GAP_FAMILIES": "spec",
     "HIDDEN": "spec",
     "SOURCE": "spec",
     "TARGET": "spec",

@@ -107,6 +107,21 @@ def column_missing(spec: TaskSpec, rng: np.random.Generator):
     return np.where(target, TARGET, SOURCE), 0
 
 
+def copied(spec: TaskSpec, rng: np.random.Generator):
+    """T is what a random row of those with a gap misses, S the others."""
+    gaps = spec.gaps[spec.gaps.any(1)]
+    return np.where(gaps[rng.integers(len(gaps))], TARGET, SOURCE), 0
+
+
+def proportional(spec: TaskSpec, rng: np.random.Generator):
+    """Each token is missing as often as in the data, independently of the others; anew where none is."""
+    rate = spec.gaps.mean(0)
+    while True:
+        target = rng.random(spec.n_tokens) < rate
+        if target.any():
+            return np.where(target, TARGET, SOURCE), 0
+
+
 def rounded(x: float) -> int:
     """Nearest whole number, halves up."""
     return int(np.floor(x + 0.5))
@@ -150,4 +165,6 @@ DRAWS = {
     "bert": bert,
     "mae": mae,
     "column_missing": column_missing,
+    "copied": copied,
+    "proportional": proportional,
 }

@@ -30,7 +30,10 @@ FAMILIES = (
     "bert",
     "mae",
     "column_missing",
+    "copied",
+    "proportional",
 )
+GAP_FAMILIES = ("copied", "proportional")  # their targets are gaps that rows of the data have
 
 MAX_TOKENS = 2**15 - 1  # ranks are int16
 
@@ -51,6 +54,8 @@ class TaskSpec:
     label_visible_share: probability that the label is visible in block and half.
     group: (L,) int, tokens of one modality group share a number; None: the labels, the patches, the rest.
     causal_prefix_share: probability that a causal task shows a random prefix as source.
+    gaps: (G, L) bool, which tokens rows of the data miss, for the families copied (a row's gaps as they are) and
+        proportional (each token missing as often as there, independently); None where neither has a weight.
     Raises ValueError naming the field, the requirement and the value received.
     """
 
@@ -68,6 +73,7 @@ class TaskSpec:
     label_visible_share: float
     group: np.ndarray | None = None
     causal_prefix_share: float = 0.0
+    gaps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_tokens <= MAX_TOKENS:
@@ -83,6 +89,7 @@ class TaskSpec:
         if np.ptp(self.grid, axis=0).max() > MAX_TOKENS:
             raise ValueError(f"TaskSpec: 'grid' must span at most {MAX_TOKENS} cells. Got {np.ptp(self.grid, axis=0)}.")
         _check_weights(self.weights)
+        self._check_gaps()
         for name in ("source_beta", "target_beta"):
             _check_pair(name, getattr(self, name), 1e-3, 1e3)
         _check_pair("block_share", self.block_share, 0.0, 1.0)
@@ -93,6 +100,18 @@ class TaskSpec:
                 value = getattr(self, f.name)
                 if not (math.isfinite(value) and 0.0 <= value <= 1.0):
                     raise ValueError(f"TaskSpec: {f.name!r} must lie in [0, 1]. Got {value}.")
+
+    def _check_gaps(self) -> None:
+        asked = [name for name in GAP_FAMILIES if self.weights.get(name, 0.0) > 0]
+        if self.gaps is None:
+            if asked:
+                raise ValueError(f"TaskSpec: 'gaps' must be given for the families {asked}. Got None.")
+            return
+        self._set("gaps", np.ascontiguousarray(self.gaps, bool))
+        if self.gaps.ndim != 2 or self.gaps.shape[1] != self.n_tokens or not self.gaps.any():
+            raise ValueError(
+                f"TaskSpec: 'gaps' must have shape (G, {self.n_tokens}) and a missing token. Got {self.gaps.shape}."
+            )
 
     def _set(self, name: str, value: np.ndarray) -> None:
         object.__setattr__(self, name, value)
@@ -107,6 +126,10 @@ class TaskSpec:
         """The specification as JSON text, read back by `from_json`."""
         raw = {f.name: getattr(self, f.name) for f in fields(self)}
         raw |= {name: raw[name].tolist() for name in ("grid", "is_label", "group")}
+        if self.gaps is None:
+            del raw["gaps"]
+        else:
+            raw["gaps"] = self.gaps.astype(int).tolist()
         raw |= {name: list(raw[name]) for name in ("source_beta", "target_beta", "block_share")}
         return json.dumps(raw | {"weights": dict(self.weights)}, sort_keys=True)
 

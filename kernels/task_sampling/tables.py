@@ -16,9 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.task_sampling.beta import beta_quantiles
-from kernels.task_sampling.spec import FAMILIES, HIDDEN, SOURCE, TARGET, TaskSpec
+from kernels.task_sampling.spec import FAMILIES, GAP_FAMILIES, HIDDEN, SOURCE, TARGET, TaskSpec
 
 COPY, PREFIX, BLOCK, BETA, TARGET_BETA, COUNT, BODY_COUNT, MISSING = range(8)  # actions
+MOST_GAPS, PROPORTIONAL_ROWS = 4096, 4096  # rows whose gaps become templates
 PAD = 64  # templates are padded to whole blocks of 64 tokens
 
 
@@ -122,6 +123,23 @@ def with_companions(spec: TaskSpec, templates: np.ndarray) -> tuple[np.ndarray, 
     return out, np.tile([1.0 - shown, shown / 2, shown / 2], len(templates)) / len(templates)
 
 
+def gap_templates(spec: TaskSpec, family: str) -> tuple[np.ndarray, np.ndarray]:
+    """(k, L) uint8 distinct roles and (k,) float64 shares: the tokens that a row of the data misses are the target.
+
+    copied: the gaps of MOST_GAPS rows at most (copy masking, as in CACTI, ICML 2025). proportional: PROPORTIONAL_ROWS rows whose tokens
+    are missing as often as in the data, but independently of one another (after PMAE, AAAI 2025). Rows without a gap are left out.
+    """
+    gaps = spec.gaps[spec.gaps.any(1)]
+    if family == "copied":
+        gaps = gaps[np.linspace(0, len(gaps) - 1, min(len(gaps), MOST_GAPS)).astype(np.int64)]
+    else:
+        rate = spec.gaps.mean(0)
+        drawn = np.random.default_rng(PROPORTIONAL_ROWS).random((PROPORTIONAL_ROWS, spec.n_tokens)) < rate
+        gaps = np.concatenate([drawn[drawn.any(1)], gaps[:1]])  # one at least
+    distinct, count = np.unique(gaps, axis=0, return_counts=True)
+    return np.where(distinct, TARGET, SOURCE).astype(np.uint8), count / count.sum()
+
+
 def outcomes_of(spec: TaskSpec, family: str) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """(k, L) uint8 templates, (k,) float64 shares and k actions of one family."""
     source, target = (np.full((1, spec.n_tokens), role, np.uint8) for role in (SOURCE, TARGET))
@@ -142,6 +160,9 @@ def outcomes_of(spec: TaskSpec, family: str) -> tuple[np.ndarray, np.ndarray, li
         return target, one, [COPY]
     if family in ("marginal", "beta_random"):
         return np.full_like(target, HIDDEN), one, [TARGET_BETA if family == "marginal" else BETA]
+    if family in GAP_FAMILIES:
+        templates, share = gap_templates(spec, family)
+        return templates, share, [COPY] * len(share)
     return source, one, [{"bert": COUNT, "mae": BODY_COUNT, "column_missing": MISSING}[family]]
 
 

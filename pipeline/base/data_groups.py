@@ -18,6 +18,8 @@ TASK_FAMILIES = (
     "bert",
     "mae",
     "column_missing",
+    "copied",
+    "proportional",
 )
 
 

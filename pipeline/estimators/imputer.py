@@ -30,13 +30,13 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pipeline.base.files import write_json
-from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.base.params import Params, merge_params
 from pipeline.base.streams import progress
-from pipeline.datasets.table import MAX_EPOCHS, RECOMMENDED, most_steps
-from pipeline.model.sampler import Sampler
+from pipeline.datasets.table import RECOMMENDED
+from pipeline.estimators.fit_model import fit_model
+from pipeline.estimators.mixture import MixtureSampler
+from pipeline.estimators.presets import SHARPNESS, TASKS, Work, check_choices, work_for
 from pipeline.tables.codec import TableCodec, column_names, fit_codec, mark_missing
-from pipeline.training.fitting import fit_generator
 
 RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
 """The parameters of tables as a mapping of groups."""
@@ -45,8 +45,14 @@ RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(REC
 class BigLearnImputer(TransformerMixin, BaseEstimator):
     """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
 
-    steps, max_epochs: training ends after so many steps, or passes over the rows if that is sooner (300 at
-    least), or when held-out rows no longer gain. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step size.
+    model: "network", "forest", or "auto": both, joined column by column as held-out rows say (report_).
+    preset: how much work: "fast", "balanced" or "best". time_limit_s: seconds that a fit may take, about; None: no limit.
+    With a limit the clock decides, and a fit no longer repeats itself exactly.
+    spread: of draws: "honest" (their mean distance is their mean error), or "sharp": from the central 70 % of that, which
+    looks better to a point score and understates uncertainty (report_["spread"] says by how much).
+    steps, max_epochs: the network's training ends after so many steps, or passes over the rows if that is sooner, or when
+    held-out rows no longer gain. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step
+    size. None: by preset and number of rows.
     bins: of a number, about. max_categories: the commonest of a column are modelled.
     kinds: column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong.
     missing: texts that mean a missing cell; None: the usual ones ("", "?", "NA", …).
@@ -54,19 +60,23 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     validation_share: of the rows, held out to choose the weights that are kept.
     n_jobs: threads; None: 1, −1: all. random_state: of training and of draws. progress: show a bar.
 
-    After `fit`: sampler_ (pipeline.model.sampler.Sampler), codec_ (pipeline.tables.codec.TableCodec), history_,
-    n_features_in_, feature_names_in_ (for a DataFrame with text column names).
+    After `fit`: sampler_ (pipeline.estimators.mixture.MixtureSampler), codec_ (pipeline.tables.codec.TableCodec),
+    history_ (of the first network), report_ (what was chosen and why), n_features_in_, feature_names_in_ (for a DataFrame with text column names).
     """
 
     def __init__(
         self,
         *,
-        steps: int = 1200,
-        max_epochs: int = MAX_EPOCHS,
-        width: int = 64,
-        depth: int = 2,
-        batch_size: int = 256,
-        learning_rate: float = 3e-3,
+        model: str = "auto",
+        preset: str = "balanced",
+        time_limit_s: float | None = None,
+        spread: str = "honest",
+        steps: int | None = None,
+        max_epochs: int | None = None,
+        width: int | None = None,
+        depth: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
         bins: int = 64,
         max_categories: int = 256,
         kinds: dict[str, str] | None = None,
@@ -77,6 +87,10 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = 0,
         progress: bool = True,
     ) -> None:
+        self.model = model
+        self.preset = preset
+        self.time_limit_s = time_limit_s
+        self.spread = spread
         self.steps = steps
         self.max_epochs = max_epochs
         self.width = width
@@ -101,22 +115,27 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         """
         if self.strategy not in ("best", "draw"):
             raise ValueError(f"'strategy' must be best or draw. Got {self.strategy!r}.")
+        check_choices(self.model, self.preset, self.spread, self.time_limit_s)
         frame = self._frame(X, reset=True)
         seed = self._seed()
-        params = self._params()
-        params.train.steps = most_steps(len(frame), self.steps, self.batch_size, self.max_epochs)
+        work = work_for(*frame.shape, self.preset, self.validation_share, self.get_params(deep=False))
+        params = self._params(work)
         table = params.prepare.table
         self.codec_ = fit_codec(frame, table)
         rows = self.codec_.rows(frame, table.missing)
-        with _threads(self.n_jobs):
-            self.sampler_, self.history_ = fit_generator(
+        with _threads(self.n_jobs) as threads:
+            self.sampler_, self.history_, self.report_ = fit_model(
                 rows,
                 self.codec_.schema,
                 params,
+                work,
+                model=self.model,
                 seed=seed,
-                validation_share=self.validation_share,
+                n_jobs=threads,
+                time_limit_s=self.time_limit_s or 0.0,
                 progress=self.progress,
             )
+        self.sampler_.sharpness = SHARPNESS[self.spread]
         return self
 
     def transform(self, X: pd.DataFrame | np.ndarray) -> pd.DataFrame | np.ndarray:
@@ -162,6 +181,13 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             rows = self.sampler_.sample(n, self._seed() if random_state is None else random_state)
         return self.codec_.frame(rows)
 
+    def set_spread(self, spread: str) -> BigLearnImputer:
+        """Itself, its draws from now on "honest" or "sharp", without refitting; see the class."""
+        check_is_fitted(self, "sampler_")
+        check_choices(self.model, self.preset, spread, self.time_limit_s)
+        self.spread, self.sampler_.sharpness = spread, SHARPNESS[spread]
+        return self
+
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """(C,) names of the columns, which are those of the input."""
         check_is_fitted(self, "sampler_")
@@ -169,12 +195,8 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
 
     # -- files -----------------------------------------------------------------------------------------
     def save(self, folder: Path | str) -> None:
-        """Writes model.safetensors, config.json, schema.json and imputer.json to `folder`; no pickle."""
+        """Writes network, forest, mixture.json, schema.json and imputer.json to `folder`, all or nothing; no pickle."""
         check_is_fitted(self, "sampler_")
-        folder, params = Path(folder), self._params()
-        Sampler.save(
-            folder, self.sampler_.generator, self.sampler_.schema, to_dict(params.network), self.sampler_.batch_size
-        )
         settings = self.get_params(deep=False)
         if not isinstance(settings["random_state"], int | np.integer | None):
             settings["random_state"] = None  # a generator's state is not part of what was learnt
@@ -183,8 +205,9 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             "text_names": hasattr(self, "feature_names_in_"),
             "held_out": self.history_.held_out,
             "best_step": self.history_.best_step,
+            "report": self.report_,
         }
-        write_json(folder / "imputer.json", {"settings": settings, "fitted": fitted})
+        self.sampler_.save(folder, {"imputer.json": {"settings": settings, "fitted": fitted}})
 
     @classmethod
     def load(cls, folder: Path | str) -> BigLearnImputer:
@@ -201,7 +224,9 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             raise ValueError(f"'folder' must hold a saved imputer. Got {folder}, which has no imputer.json.") from error
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{file} does not describe an imputer: {error!r}.") from error
-        imputer.sampler_ = Sampler.load(folder)
+        imputer.report_ = fitted.get("report", {})
+        imputer.sampler_ = MixtureSampler.load(folder)
+        imputer.sampler_.sharpness = SHARPNESS[imputer.spread]
         imputer.codec_ = TableCodec(imputer.sampler_.schema)
         imputer.n_features_in_ = len(imputer._names)
         if fitted["text_names"]:
@@ -209,17 +234,14 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         return imputer
 
     # -- inside ----------------------------------------------------------------------------------------
-    def _params(self) -> Params:
+    def _params(self, work: Work) -> Params:
         table = {"kinds": dict(self.kinds or {}), "bins": self.bins, "max_categories": self.max_categories}
         if self.missing is not None:
             table["missing"] = list(self.missing)
         params = {name: dict(group) for name, group in RECIPE.items()}
-        params["network"] |= {"width": self.width, "depth": self.depth}
-        params["train"] |= {
-            "steps": self.steps,
-            "batch_size": self.batch_size,
-            "generator_lr": self.learning_rate,
-        }
+        params["tasks"] |= TASKS
+        params["network"] |= {"width": work.width, "depth": work.depth}
+        params["train"] |= {"steps": work.steps, "batch_size": work.batch_size, "generator_lr": work.learning_rate}
         return merge_params(params | {"prepare": {"table": table}})
 
     def _seed(self) -> int:
@@ -290,8 +312,8 @@ def _put(column: pd.Series, gap: np.ndarray, values: pd.Series) -> pd.Series:
 
 
 @contextmanager
-def _threads(n_jobs: int | None) -> Iterator[None]:
-    """Runs with that many threads of torch, and restores their number; the task bank is drawn by as many.
+def _threads(n_jobs: int | None) -> Iterator[int]:
+    """Runs with that many threads of torch, which it gives, and restores their number; the task bank is drawn by as many.
 
     One thread is the default: a step is small, and threads that wait for one another on a busy machine cost more.
     """
@@ -301,6 +323,6 @@ def _threads(n_jobs: int | None) -> Iterator[None]:
     threads = 1 if n_jobs is None else (os.cpu_count() or 1) if n_jobs == -1 else int(n_jobs)
     torch.set_num_threads(threads)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(before)

@@ -12,6 +12,7 @@ Shapes: N rows, C columns, P parameters.
 from __future__ import annotations
 
 import tempfile
+import time
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +31,13 @@ from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
 from pipeline.training.build import build_step
 from pipeline.training.choices import kinds_of, targets_of
+from pipeline.training.clock import Clock
 from pipeline.training.schedule import noise_seed
 from pipeline.training.step import TrainingStep
 
 VALIDATION_STREAM = 2
 TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
-VALIDATION_BATCHES = 4  # tasks per held-out row grow as a table shrinks
+VALIDATION_TASKS, TASKS_A_ROW = 1024, 20  # on held-out rows: so many in all, and of one row at most
 
 
 @dataclass
@@ -56,28 +58,37 @@ def fit_generator(
     validations: int = 25,
     patience: int = 6,
     progress: bool = True,
+    held_out: np.ndarray | None = None,
+    time_limit_s: float = 0.0,
 ) -> tuple[Sampler, History]:
     """(sampler, history) of a generator trained on (N, C) rows, NaN where missing; rows without a known cell are left out.
 
     validation_share: of the rows, held out to choose the weights and the trust of each token; 0 keeps the last weights.
-    validations: how often. patience: so many in a row without a better score end the training. Equal arguments give
-    equal weights. Raises ValueError for fewer than two rows with a known cell, and for a validation of any order but
+    validations: how often. patience: so many in a row without a better score end the training. held_out: (N,) bool, the
+    rows held out, in place of a share of them. time_limit_s: seconds after which training ends, its schedule following
+    the clock; 0: none. Equal arguments give equal weights, a time limit aside. Raises ValueError for fewer than two rows with a known cell, and for a validation of any order but
     one_by_one, whose outputs alone are distributions.
     """
     if validation_share > 0 and params.network.order != "one_by_one":
         raise ValueError(f"'validation_share' must be 0 unless network.order is one_by_one. Got {validation_share}.")
-    rows = rows[~np.isnan(rows).all(1)]
-    if len(rows) < 2:
-        raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={len(rows)}.")
-    order = np.random.default_rng([seed, 0xF17]).permutation(len(rows))
-    held_out = rows[order[: round(validation_share * len(rows))]]
-    train_rows = rows[order[len(held_out) :]]
+    known = ~np.isnan(rows).all(1)
+    if known.sum() < 2:
+        raise ValueError(f"training needs at least 2 rows with a known cell. Got n_samples={int(known.sum())}.")
+    if held_out is None:
+        order = np.random.default_rng([seed, 0xF17]).permutation(np.flatnonzero(known))
+        judged, trained = np.split(order, [round(validation_share * len(order))])
+    else:
+        judged, trained = np.flatnonzero(known & held_out), np.flatnonzero(known & ~held_out)
+    gaps = schema.missing(rows[trained])
     with tempfile.TemporaryDirectory(prefix="biglearn-") as folder, torch.random.fork_rng(devices=[]):
-        reader = _reader(Path(folder) / "train", train_rows, schema, params, seed, 0)
-        judge = _reader(Path(folder) / "validation", held_out, schema, params, seed, VALIDATION_STREAM)
-        batches = [judge(i) for i in range(VALIDATION_BATCHES)] if len(held_out) else []
+        reader = _reader(Path(folder) / "train", rows[trained], gaps, schema, params, seed, 0)
+        judge = _reader(Path(folder) / "validation", rows[judged], gaps, schema, params, seed, VALIDATION_STREAM)
+        batches = []
+        if judge is not None:
+            batches = [judge(i) for i in range(-(-_validation_tasks(len(judged)) // params.train.batch_size))]
         state = build_step(params, schema, torch.device("cpu"), seed)
-        history = _train(state, reader, batches, params, seed, validations, patience, progress)
+        clock = Clock(params.train.steps, time_limit_s, time.perf_counter())
+        history = _train(state, reader, batches, params, seed, validations, patience, progress, clock)
     generator = deepcopy(state.average).eval()
     return Sampler(generator, schema, batch_size=params.sample.batch_size), history
 
@@ -91,13 +102,15 @@ def _train(
     validations: int,
     patience: int,
     progress: bool,
+    clock: Clock,
 ) -> History:
     history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
     steps, interval = params.train.steps, max(1, params.train.steps // validations)
     with bar_of(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5) as bar:
         for step in bar:
-            state(reader(step), step, noise_seed(seed, step))
-            if (step + 1) % interval and step + 1 < steps:
+            state(reader(step), step, noise_seed(seed, step), clock.share(step))
+            over = clock.is_over(step + 1)
+            if (step + 1) % interval and not over:
                 continue
             trust, loss = calibrate(state.average, held_out) if held_out else (None, -float(step))
             history.held_out.append((step + 1, loss))
@@ -107,6 +120,8 @@ def _train(
                 kept.copy_(state.flat_average.values)
                 kept_trust = trust
             elif step + 1 - history.best_step >= patience * interval:
+                break
+            if over:
                 break
     state.flat_average.values.copy_(kept)
     if kept_trust is not None:
@@ -139,12 +154,16 @@ def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float
     return grid[best], float(loss)
 
 
+def _validation_tasks(rows: int) -> int:
+    return min(VALIDATION_TASKS, TASKS_A_ROW * rows)
+
+
 def _reader(
-    folder: Path, rows: np.ndarray, schema: Schema, params: Params, seed: int, stream: int
+    folder: Path, rows: np.ndarray, gaps: np.ndarray, schema: Schema, params: Params, seed: int, stream: int
 ) -> BatchReader | None:
     if not len(rows):
         return None
-    spec = spec_from_schema(params.tasks, schema)
+    spec = spec_from_schema(params.tasks, schema, gaps)
     bank = write_bank(folder, spec, params.tasks.train_rows, seed, stream, threads=torch.get_num_threads())
     group = params.train.minibatch_group
     pairs = params.train.communication_weight > 0

@@ -22,6 +22,13 @@ SHARES = {
 }
 
 
+def some_gaps(n_tokens: int) -> np.ndarray:
+    """(60, n_tokens) bool: what rows of some data miss, the first token more often than the others."""
+    gaps = np.random.default_rng(n_tokens).random((60, n_tokens)) < np.where(np.arange(n_tokens) == 0, 0.6, 0.25)
+    gaps[:1, :1] = True
+    return gaps
+
+
 def make_spec(rows: int, columns: int, labels: int = 1, weights: dict | None = None, first: bool = False, **changes):
     """A rows × columns grid of patches and `labels` label tokens after it, or before it."""
     cells = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), -1).reshape(-1, 2)
@@ -29,14 +36,15 @@ def make_spec(rows: int, columns: int, labels: int = 1, weights: dict | None = N
     is_label = [np.zeros(len(cells), bool), np.ones(labels, bool)]
     order = slice(None, None, -1 if first else 1)
     grid, label = np.concatenate(parts[order]), np.concatenate(is_label[order])
-    return TaskSpec(len(grid), weights or EVERY, grid, label, **{**SHARES, **changes})
+    changes = {**SHARES, "gaps": some_gaps(len(grid)), **changes}
+    return TaskSpec(len(grid), weights or EVERY, grid, label, **changes)
 
 
 def table_spec(n_tokens: int, labels: int = 0, weights: dict | None = None, **changes):
     """A table: no grid, every column its own group, the last `labels` columns labels."""
     is_label = np.arange(n_tokens) >= n_tokens - labels
     grid = np.full((n_tokens, 2), -1)
-    changes = {**SHARES, "group": np.arange(n_tokens), **changes}
+    changes = {**SHARES, "group": np.arange(n_tokens), "gaps": some_gaps(n_tokens), **changes}
     return TaskSpec(n_tokens, weights or EVERY, grid, is_label, **changes)
 
 

@@ -74,6 +74,11 @@ def test_specification_survives_json():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"weights": {"copied": 1.0}, "gaps": None},
+            r"'gaps' must be given for the families \['copied'\]\. Got None\.",
+        ),
+        ({"gaps": np.zeros((3, 2), bool)}, r"'gaps' must have shape \(G, \d+\) and a missing token\. Got \(3, 2\)\."),
         ({"weights": {"jiont": 1.0}}, r"'weights' must name families among joint, .* Got \['jiont'\]\."),
         ({"weights": {"joint": 0.0}}, r"'weights' must be finite, ≥ 0 and have a positive sum\. Got \{'joint': 0\.0\}"),
         ({"bert_target_share": 1.5}, r"'bert_target_share' must lie in \[0, 1\]\. Got 1\.5\."),

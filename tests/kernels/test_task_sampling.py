@@ -39,7 +39,9 @@ def check_family(spec, family, role, rank, body):
         assert n_source == 0
     if family in ("block", "half"):
         assert (role[body] != HIDDEN).all() and len(set(role[outside])) <= 1
-    if family in ("modality", "causal", "bert", "mae", "column_missing"):
+    if family == "copied":
+        assert ((role == TARGET) == spec.gaps).all(1).any()
+    if family in ("modality", "causal", "bert", "mae", "column_missing", "copied", "proportional"):
         assert n_source + n_target == n
     if family == "bert":
         assert n_target == min(n, max(1, np.floor(spec.bert_target_share * n + 0.5)))
