@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from pipeline.base.data_groups import TableParams
 from pipeline.evaluation.gap_scores import Case
-from pipeline.tables.codec import infer_kind
+from pipeline.tables.kinds import holds_words
 
 HELD_OUT_SHARE = 0.3  # of the rows
 MISSING_SHARE = 0.3  # of the cells that a mechanism may remove
@@ -71,7 +71,7 @@ def make_case(name: str, mechanism: str, seed: int, max_rows: int) -> Case:
     frame, label = read(name, uci=mechanism == "uci")
     rng = np.random.default_rng([seed, sorted(TABLES).index(name)])
     frame = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
-    categorical = np.array([infer_kind(frame[c]) in ("category", "boolean") for c in frame])
+    categorical = np.array([holds_words(frame[c]) for c in frame])
     held_out = 0 if mechanism == "uci" else round(HELD_OUT_SHARE * len(frame))
     train, test = frame.iloc[held_out:], frame.iloc[:held_out]
     train, test = train.iloc[:max_rows].reset_index(drop=True), test.iloc[: max_rows // 2].reset_index(drop=True)

@@ -89,7 +89,7 @@ def sample(
 
     sampler = _sampler(model, device)
     check_output(output, sampler.schema)
-    if sampler.schema.kinds and is_table(output):
+    if sampler.schema.table and is_table(output):
         write_sampled(sampler, count, output, known or [], seed)
         print(f"sample: {count} rows in {output}")
         return

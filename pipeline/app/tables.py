@@ -54,6 +54,28 @@ def fit_table(
     print(f"fit: model in {output}")
 
 
+INSPECTED = ("kinds", "missing", "formats", "max_categories")
+
+
+def inspect_table(place: Place, given: TableInput, settings: list[str], most: int) -> str:
+    """What the columns of the table at `place` are, as text. settings: arguments of the imputer as name=value."""
+    from pipeline.sources.blocks import sampled
+    from pipeline.sources.opening import open_source, say
+    from pipeline.tables.inspection import inspect, table_of
+
+    words = {} if given.reading.missing is None else {"missing": list(given.reading.missing)}
+    asked = words | keywords(settings)
+    unknown = [name for name in asked if name not in INSPECTED]
+    if unknown:
+        raise ValueError(f"--set of inspect must name one of {', '.join(INSPECTED)}. Got {unknown[0]!r}.")
+    with open_source(place, given.reading) as source:
+        rows = source.rows
+        if rows > most:
+            say(f"looking at {most} of {rows} rows, drawn at random with seed 0 (--fit-rows)")
+        columns = inspect(sampled(source, most, 0), **asked)
+    return f"{rows} rows, {len(columns)} columns\n\n{table_of(columns)}"
+
+
 def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -> None:
     """Prints how well the gaps of the table at `place` would be filled."""
     import json

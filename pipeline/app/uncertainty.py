@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.rows.schema import Schema
 from pipeline.rows.tokens import Token
+from pipeline.tables.columns import Column
 
 
 def token_spread(schema: Schema, draws: np.ndarray) -> np.ndarray:
@@ -51,6 +52,8 @@ def cell_summary(schema: Schema, column: int, values: np.ndarray) -> dict[str, o
         codes, counts = np.unique(values.astype(np.int64), return_counts=True)
         order = np.argsort(-counts, kind="stable")
         return {"words": [[words[codes[i]], float(counts[i] / len(values))] for i in order]}
-    values = values + schema.origins.get(name, 0.0)
+    if schema.table:
+        known = Column.from_json(next(c for c in schema.table if c["name"] == name))
+        values = float(known.origin) + values * known.scale
     low, high = np.quantile(values, [0.05, 0.95])
     return {"mean": float(values.mean()), "low": float(low), "high": float(high)}

@@ -45,14 +45,20 @@ class TableParams:
     """How a table becomes rows; for dataset.name=table and for BigLearnImputer."""
 
     kinds: dict[str, str] = described(
-        {}, "column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong"
+        {},
+        "column → float, integer, boolean, category, date, time, duration, period, id, text or ignore; others are inferred",
     )
+    formats: dict[str, str] = described({}, "column → format of its dates, e.g. %d.%m.%Y; others are inferred")
     label: str = described("", "column that names the class, read as categories; empty: none")
     scaling: str = chosen("quantile", ("quantile", "standard"), "numbers through quantile bins, or standardised")
     bins: int = ranged(64, 2, 4096, "bins of a number, about; fewer distinct values are drawn exactly")
     max_categories: int = ranged(256, 2, 32767, "categories of a column that are modelled: the commonest")
     missing: list[str] = described(
-        ["", "?", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"], "texts that mean a missing cell"
+        ["", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "-nan", "null", "NULL", "None"],
+        "texts and numbers that mean a missing cell; this list: these and others like them, and where they may be values, not",
+    )
+    missing_in: dict[str, list[str]] = described(
+        {}, "column → texts and numbers that mean a missing cell in it, instead"
     )
     encoding: str = described("", "encoding of a text file, e.g. cp1252; empty: detected")
     separator: str = described("", "separator of a text file: , ; tab or another; empty: detected")

@@ -14,7 +14,8 @@ from pipeline.base.data_groups import TableParams
 from pipeline.base.params import Params
 from pipeline.datasets.source import RawData, Source
 from pipeline.sources.opening import read_frame
-from pipeline.tables.codec import TableError, fit_codec
+from pipeline.tables.codec import fit_codec
+from pipeline.tables.errors import TableError
 from pipeline.textfiles.encodings import TableFileError
 from pipeline.textfiles.reading import Reading
 
@@ -87,7 +88,7 @@ def load(raw: Path, params: Params) -> RawData:
     if len(train) == 0 or len(test) == 0:
         raise TableError(f"A table must have at least 2 rows, to be split. Got {len(frame)}.")
     codec = fit_codec(train, params.prepare.table)
-    splits = [codec.rows(part, params.prepare.table.missing) for part in (train, test)]
+    splits = [codec.rows(part) for part in (train, test)]
     return RawData(codec.schema, *(rows[~np.isnan(rows).all(1)] for rows in splits))
 
 

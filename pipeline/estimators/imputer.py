@@ -28,15 +28,20 @@ import torch
 from omegaconf import OmegaConf
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from pipeline.base.params import Params, merge_params
 from pipeline.base.streams import progress
 from pipeline.datasets.table import RECOMMENDED
 from pipeline.estimators.fit_model import fit_model
+from pipeline.estimators.frames import Given, back, labels_out, names_of, new, read
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.presets import SHARPNESS, TASKS, Work, check_choices, work_for
-from pipeline.tables.codec import TableCodec, column_names, fit_codec, mark_missing
+from pipeline.tables.codec import TableCodec, fit_codec
+from pipeline.tables.columns import Column
+from pipeline.tables.containers import is_frame
+from pipeline.tables.inspection import wishes_from
+from pipeline.tables.values import from_json, to_json
 
 RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
 """The parameters of tables as a mapping of groups."""
@@ -54,14 +59,18 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     held-out rows no longer gain. width, depth: of the transformer. batch_size: rows a step. learning_rate: largest step
     size. None: by preset and number of rows.
     bins: of a number, about. max_categories: the commonest of a column are modelled.
-    kinds: column → float, integer, boolean, category, date or ignore, where the inferred kind is wrong.
-    missing: texts that mean a missing cell; None: the usual ones ("", "?", "NA", …).
+    kinds: column → float, integer, boolean, category, date, time, duration, period, id, text or ignore, where the inferred
+    kind is wrong. missing: words and numbers that mean a missing cell, for all columns or as column → list; None: the usual
+    words ("", "?", "#N/A", …). formats: column → format of its dates, e.g. "%d.%m.%Y". text_cells: None: cells have types;
+    else every cell is text, as in a CSV file, and this is how numbers are written: "." or ",", with a mark of thousands
+    ".,"; ",.", ", ".
     strategy: what `transform` fills in: "best" (mean of a number, most probable category) or "draw" (one joint draw).
     validation_share: of the rows, held out to choose the weights that are kept.
     n_jobs: threads; None: 1, −1: all. random_state: of training and of draws. progress: show a bar.
 
-    After `fit`: sampler_ (pipeline.estimators.mixture.MixtureSampler), codec_ (pipeline.tables.codec.TableCodec),
-    history_ (of the first network), report_ (what was chosen and why), n_features_in_, feature_names_in_ (for a DataFrame with text column names).
+    After `fit`: columns_ (what each column is, pipeline.tables.columns.Column), sampler_
+    (pipeline.estimators.mixture.MixtureSampler), codec_ (pipeline.tables.codec.TableCodec), history_ (of the first network),
+    report_ (what was chosen and why), n_features_in_, feature_names_in_ (for text column names).
     """
 
     def __init__(
@@ -80,7 +89,9 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         bins: int = 64,
         max_categories: int = 256,
         kinds: dict[str, str] | None = None,
-        missing: list[str] | None = None,
+        missing: list | dict[str, list] | None = None,
+        formats: dict[str, str] | None = None,
+        text_cells: str | None = None,
         strategy: str = "best",
         validation_share: float = 0.1,
         n_jobs: int | None = None,
@@ -101,6 +112,8 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         self.max_categories = max_categories
         self.kinds = kinds
         self.missing = missing
+        self.formats = formats
+        self.text_cells = text_cells
         self.strategy = strategy
         self.validation_share = validation_share
         self.n_jobs = n_jobs
@@ -111,18 +124,22 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     def fit(self, X: pd.DataFrame | np.ndarray, y: object = None) -> BigLearnImputer:
         """Itself, trained on the known cells of X (N, C); `y` is not used.
 
+        X: a pandas, polars or Arrow table, or an array of any dtype, masked and structured ones too.
         Raises ValueError (TableError) for a table that cannot be modelled, naming the column.
         """
         if self.strategy not in ("best", "draw"):
             raise ValueError(f"'strategy' must be best or draw. Got {self.strategy!r}.")
         check_choices(self.model, self.preset, self.spread, self.time_limit_s)
-        frame = self._frame(X, reset=True)
+        given = read(self, X, reset=True)
         seed = self._seed()
-        work = work_for(*frame.shape, self.preset, self.validation_share, self.get_params(deep=False))
+        work = work_for(*given.frame.shape, self.preset, self.validation_share, self.get_params(deep=False))
         params = self._params(work)
-        table = params.prepare.table
-        self.codec_ = fit_codec(frame, table)
-        rows = self.codec_.rows(frame, table.missing)
+        wishes = wishes_from(
+            self.kinds, self.missing, self.formats, self.text_cells, max_categories=self.max_categories
+        )
+        named = given.frame.set_axis(pd.Index(labels_out(self), tupleize_cols=False), axis=1)
+        self.codec_ = fit_codec(named, params.prepare.table, wishes)
+        rows = self._rows(given)
         with _threads(self.n_jobs) as threads:
             self.sampler_, self.history_, self.report_ = fit_model(
                 rows,
@@ -139,47 +156,54 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: pd.DataFrame | np.ndarray) -> pd.DataFrame | np.ndarray:
-        """X with its missing cells filled as `strategy` says; a DataFrame for a DataFrame, else an array (N, C).
+        """X with its missing cells filled as `strategy` says, in X's own library, dtypes and order of columns.
 
         Observed cells, index and dtypes are kept. Unknown categories count as missing sources, and stay as they are.
-        Raises ValueError for columns that `fit` saw and X lacks, or has in addition.
+        A UserWarning names each column that keeps missing cells, since it is not modelled. Raises ValueError (TableError)
+        for columns that `fit` saw and X lacks, or has in addition.
         """
         check_is_fitted(self, "sampler_")
-        frame = self._frame(X, reset=False)
-        rows = self._rows(frame)
+        given = read(self, X, reset=False)
+        rows = self._rows(given)
         with _threads(self.n_jobs):
             if self.strategy == "draw":
                 filled = self.sampler_.complete(rows, draws=1, seed=self._seed())[0]
             else:
                 filled = self.sampler_.expect(rows, seed=self._seed())
-        return self._like(X, self._filled(frame, filled, means=self.strategy == "best"))
+        return self._back(given, filled, self._seed(), means=self.strategy == "best")
 
     def sample(
         self, X: pd.DataFrame | np.ndarray, draws: int = 10, random_state: int | None = None
     ) -> list[pd.DataFrame] | np.ndarray:
         """`draws` copies of X, each with its missing cells drawn together from their distribution given the rest.
 
-        A list of DataFrames for a DataFrame, else an array (K, N, C). random_state: of the draws; None: the imputer's.
+        A list of tables for a table, else an array (K, N, C). random_state: of the draws; None: the imputer's.
         """
         check_is_fitted(self, "sampler_")
         if not isinstance(draws, Integral) or draws < 1:
             raise ValueError(f"'draws' must be a whole number of at least 1. Got {draws!r}.")
-        frame = self._frame(X, reset=False)
-        rows = self._rows(frame)
-        seeds = np.random.SeedSequence(self._seed() if random_state is None else random_state).generate_state(draws)
+        given = read(self, X, reset=False)
+        rows = self._rows(given)
+        seeds = np.random.SeedSequence(self._seed(random_state)).generate_state(draws)
         out = []
         with _threads(self.n_jobs):
             for seed in progress(seeds, "draw", unit="draw", disable=not self.progress, mininterval=0.5):
                 drawn = self.sampler_.complete(rows, draws=1, seed=int(seed))[0]
-                out.append(self._like(X, self._filled(frame, drawn)))
-        return out if isinstance(X, pd.DataFrame) else np.stack(out)
+                out.append(self._back(given, drawn, int(seed)))
+        return out if is_frame(X) else np.stack(out)
 
     def generate(self, n: int, random_state: int | None = None) -> pd.DataFrame:
-        """`n` new rows drawn from the joint distribution of the modelled columns."""
+        """`n` new rows drawn from the joint distribution of the modelled columns; identifiers are fresh ones.
+
+        Library, names and dtypes are those of the table that `fit` saw.
+        """
         check_is_fitted(self, "sampler_")
+        if not isinstance(n, Integral) or n < 1:
+            raise ValueError(f"'n' must be a whole number of at least 1. Got {n!r}.")
+        seed = self._seed(random_state)
         with _threads(self.n_jobs):
-            rows = self.sampler_.sample(n, self._seed() if random_state is None else random_state)
-        return self.codec_.frame(rows)
+            rows = self.sampler_.sample(int(n), seed)
+        return new(self, self.codec_.new_frame(rows, seed))
 
     def set_spread(self, spread: str) -> BigLearnImputer:
         """Itself, its draws from now on "honest" or "sharp", without refitting; see the class."""
@@ -191,18 +215,26 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
         """(C,) names of the columns, which are those of the input."""
         check_is_fitted(self, "sampler_")
-        return np.asarray(self._names, dtype=object)
+        return labels_out(self)
+
+    @property
+    def columns_(self) -> tuple[Column, ...]:
+        """What each column of the fitted table is."""
+        check_is_fitted(self, "sampler_")
+        return self.codec_.columns
 
     # -- files -----------------------------------------------------------------------------------------
     def save(self, folder: Path | str) -> None:
         """Writes network, forest, mixture.json, schema.json and imputer.json to `folder`, all or nothing; no pickle."""
         check_is_fitted(self, "sampler_")
-        settings = self.get_params(deep=False)
+        settings = self.get_params(deep=False) | {"missing": _marks_to_json(self.missing)}
         if not isinstance(settings["random_state"], int | np.integer | None):
             settings["random_state"] = None  # a generator's state is not part of what was learnt
         fitted = {
-            "columns": self._names,
-            "text_names": hasattr(self, "feature_names_in_"),
+            "columns": names_of(self),
+            "library": self._library,
+            "axis_names": [to_json(name) for name in self._axis_names],
+            "labels": None if self._labels is None else [to_json(label) for label in self._labels],
             "held_out": self.history_.held_out,
             "best_step": self.history_.best_step,
             "report": self.report_,
@@ -217,8 +249,13 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         file = Path(folder) / "imputer.json"
         try:
             raw = json.loads(file.read_text(encoding="utf8"))
-            imputer, fitted = cls(**raw["settings"]), raw["fitted"]
-            imputer._names = list(fitted["columns"])
+            settings, fitted = raw["settings"], raw["fitted"]
+            imputer = cls(**settings | {"missing": _marks_from_json(settings["missing"])})
+            labels = fitted["labels"]
+            imputer._labels = None if labels is None else [from_json(label) for label in labels]
+            imputer._library = str(fitted["library"])
+            imputer._axis_names = [from_json(name) for name in fitted["axis_names"]]
+            imputer.n_features_in_ = len(fitted["columns"])
             imputer.history_ = History([tuple(p) for p in fitted["held_out"]], fitted["best_step"])
         except FileNotFoundError as error:
             raise ValueError(f"'folder' must hold a saved imputer. Got {folder}, which has no imputer.json.") from error
@@ -228,71 +265,37 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         imputer.sampler_ = MixtureSampler.load(folder)
         imputer.sampler_.sharpness = SHARPNESS[imputer.spread]
         imputer.codec_ = TableCodec(imputer.sampler_.schema)
-        imputer.n_features_in_ = len(imputer._names)
-        if fitted["text_names"]:
-            imputer.feature_names_in_ = np.asarray(imputer._names, dtype=object)
+        if len(imputer.codec_.columns) != imputer.n_features_in_:
+            raise ValueError(f"{file} and schema.json must describe the same columns. Save the imputer again.")
+        if labels is not None and all(isinstance(label, str) for label in labels):
+            imputer.feature_names_in_ = np.asarray(labels, dtype=object)
         return imputer
 
     # -- inside ----------------------------------------------------------------------------------------
     def _params(self, work: Work) -> Params:
-        table = {"kinds": dict(self.kinds or {}), "bins": self.bins, "max_categories": self.max_categories}
-        if self.missing is not None:
-            table["missing"] = list(self.missing)
+        table = {"bins": self.bins, "max_categories": self.max_categories}
         params = {name: dict(group) for name, group in RECIPE.items()}
         params["tasks"] |= TASKS
         params["network"] |= {"width": work.width, "depth": work.depth}
         params["train"] |= {"steps": work.steps, "batch_size": work.batch_size, "generator_lr": work.learning_rate}
         return merge_params(params | {"prepare": {"table": table}})
 
-    def _seed(self) -> int:
+    def _seed(self, asked: int | None = None) -> int:
+        """A seed: `asked`, or else the imputer's own."""
+        if asked is not None and (not isinstance(asked, Integral) or isinstance(asked, bool) or asked < 0):
+            raise ValueError(f"'random_state' must be None or a whole number of at least 0. Got {asked!r}.")
+        if asked is not None:
+            return int(asked)
         if isinstance(self.random_state, int | np.integer):
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _frame(self, X: object, *, reset: bool) -> pd.DataFrame:
-        """X as a DataFrame with the fitted column names; checks names and their number."""
-        if isinstance(X, pd.DataFrame):
-            names = column_names(X)
-            if not reset and hasattr(self, "feature_names_in_"):
-                X = self._in_order(X)
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if reset:
-                self._names = names
-            return X.set_axis(self._names, axis=1)
-        array = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
-        if array.dtype.kind not in "OUS":
-            array = validate_data(self, X, reset=reset, dtype="numeric", ensure_all_finite="allow-nan")
-        if reset:
-            self._names = [f"x{i}" for i in range(array.shape[1])]
-        return pd.DataFrame(array, columns=self._names)
+    def _rows(self, given: Given) -> np.ndarray:
+        return self.codec_.rows(given.frame.set_axis(names_of(self), axis=1))
 
-    def _in_order(self, X: pd.DataFrame) -> pd.DataFrame:
-        absent = [c for c in self.feature_names_in_ if c not in X.columns]
-        extra = [c for c in X.columns if c not in set(self.feature_names_in_)]
-        if absent or extra:
-            raise ValueError(
-                f"X must have the columns that fit saw. Missing: {absent[:20]}; in addition: {extra[:20]}."
-            )
-        return X[list(self.feature_names_in_)]
-
-    def _rows(self, frame: pd.DataFrame) -> np.ndarray:
-        return self.codec_.rows(frame, self.missing)
-
-    def _filled(self, frame: pd.DataFrame, rows: np.ndarray, *, means: bool = False) -> pd.DataFrame:
-        """`frame` with its missing cells taken from (N, C) `rows`, draws or means."""
-        out = frame.copy()
-        for i, name in enumerate(self.codec_.schema.columns):
-            gap = mark_missing(frame[name], self.missing).isna().to_numpy()
-            if gap.any():
-                values = self.codec_.values(name, rows[gap, i], means=means)
-                out[name] = _put(frame[name], gap, values)
-        return out
-
-    def _like(self, X: object, frame: pd.DataFrame) -> pd.DataFrame | np.ndarray:
-        if isinstance(X, pd.DataFrame):
-            columns = self.feature_names_in_ if hasattr(self, "feature_names_in_") else X.columns
-            return frame.set_axis(list(columns), axis=1)[list(X.columns)]
-        return frame.to_numpy()
+    def _back(self, given: Given, rows: np.ndarray, seed: int, *, means: bool = False) -> pd.DataFrame | np.ndarray:
+        """The table that was given with its missing cells taken from (N, C) `rows`, draws or means."""
+        return back(self, given, self.codec_.filled(given.frame, rows, seed, means=means))
 
     def __sklearn_tags__(self) -> object:
         tags = super().__sklearn_tags__()
@@ -302,13 +305,16 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         return tags
 
 
-def _put(column: pd.Series, gap: np.ndarray, values: pd.Series) -> pd.Series:
-    """`column` with the cells of `gap` (N,) set to `values`, in the column's dtype."""
-    out = column.astype(object)
-    out[gap] = values.astype(object).to_numpy()
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "f":
-        return out.astype(float).astype(column.dtype)
-    return out.astype(column.dtype)
+def _marks_to_json(missing: object) -> object:
+    if isinstance(missing, dict):
+        return {str(name): [to_json(m) for m in marks] for name, marks in missing.items()}
+    return None if missing is None else [to_json(m) for m in missing]
+
+
+def _marks_from_json(raw: object) -> object:
+    if isinstance(raw, dict):
+        return {name: [from_json(m) for m in marks] for name, marks in raw.items()}
+    return None if raw is None else [from_json(m) for m in raw]
 
 
 @contextmanager

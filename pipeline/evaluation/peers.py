@@ -24,7 +24,7 @@ from sklearn.ensemble import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 
-from pipeline.tables.codec import infer_kind
+from pipeline.tables.kinds import holds_words
 
 
 class Encoded:
@@ -136,7 +136,7 @@ class Chain:
 
 
 def _is_category(column: pd.Series) -> bool:
-    return infer_kind(column) in ("category", "boolean")
+    return holds_words(column)
 
 
 def missforest(seed: int) -> Chain:

@@ -16,7 +16,13 @@ from pipeline.base.streams import progress
 from pipeline.estimators.imputer import BigLearnImputer
 from pipeline.evaluation.gap_scores import Case, score
 from pipeline.evaluation.peers import mean_fill, missforest
-from pipeline.tables.codec import TableError, date_numbers, infer_kind, mark_missing, word
+from pipeline.tables.codec import describe_all
+from pipeline.tables.coding import codes_of, known_cells
+from pipeline.tables.columns import WORDS, Column
+from pipeline.tables.describing import Wishes
+from pipeline.tables.errors import TableError
+from pipeline.tables.kinds import holds_words
+from pipeline.tables.values import word
 
 HELD_OUT_SHARE = 0.3  # of the rows
 HIDDEN_SHARE = 0.3  # of the known cells
@@ -54,7 +60,10 @@ def hidden_case(frame: pd.DataFrame, seed: int, rows: int) -> Case:
     """
     if len(frame) < 10 or frame.shape[1] < 2:
         raise TableError(f"A trial needs at least 10 rows and 2 columns. Got {len(frame)} and {frame.shape[1]}.")
-    frame = frame.apply(comparable)
+    columns = [c for c in describe_all(frame, Wishes()) if c.modelled]
+    if len(columns) < 2:
+        raise TableError(f"A trial needs at least 2 columns that are modelled. Got {[c.name for c in columns]}.")
+    frame = pd.DataFrame({c.label: comparable(c, frame[c.label]) for c in columns})
     rng = np.random.default_rng([seed, 0x7121A])
     frame = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
     held_out = round(HELD_OUT_SHARE * len(frame))
@@ -66,14 +75,15 @@ def hidden_case(frame: pd.DataFrame, seed: int, rows: int) -> Case:
         last = (known & ~mask).sum(1) == 0
         mask[last] = False
         masks.append(mask)
-    categorical = np.array([infer_kind(frame[c]) in ("category", "boolean") for c in frame])
+    categorical = np.array([holds_words(frame[c]) for c in frame])
     return Case(*parts, *masks, categorical, None)
 
 
-def comparable(cells: pd.Series) -> pd.Series:
-    """A column as numbers or words: dates become days, truth values and categories their text."""
-    cells = mark_missing(cells)
-    kind = infer_kind(cells)
-    if kind == "date":
-        return date_numbers(cells)
-    return cells.map(word, na_action="ignore").astype(object) if kind in ("category", "boolean") else cells
+def comparable(column: Column, series: pd.Series) -> pd.Series:
+    """A column as numbers or words: dates become counts of their unit, truth values and categories their text."""
+    cells = known_cells(column, series)
+    if column.kind in WORDS:
+        words = [word(v) for v in cells.distinct]
+        found = [words[i] if i >= 0 else None for i in cells.place]
+        return pd.Series(found, index=series.index, dtype=object)
+    return pd.Series(float(column.origin) + codes_of(column, cells) * column.scale, index=series.index)

@@ -141,7 +141,7 @@ def rows_of_frame(frame: pd.DataFrame, schema: Schema, name: str = "the table") 
     extra = [str(c) for c in frame.columns if str(c) not in schema.columns]
     if extra:
         raise ValueError(f"{name}: unknown columns {extra[:8]}. The model has {list(schema.columns)[:20]}.")
-    if schema.kinds:
+    if schema.table:
         absent = {c: pd.Series([None] * len(frame), dtype=object) for c in schema.columns if c not in frame.columns}
         return TableCodec(schema).rows(frame.reset_index(drop=True).assign(**absent))
     out = np.full((len(frame), len(schema.columns)), np.nan, np.float32)

@@ -26,6 +26,7 @@ from pipeline.model import forks  # noqa: F401  a forked child must not wait for
 from pipeline.model.context import hidden_width
 from pipeline.model.generator import Generator
 from pipeline.model.network_files import load_state, read_network, save_network
+from pipeline.rows.bins import stretches
 from pipeline.rows.schema import Schema
 from pipeline.rows.votes import most_frequent
 
@@ -202,12 +203,21 @@ class Sampler:
         return features, role
 
     def _means(self, probability: np.ndarray) -> np.ndarray:
-        """(n, C) mean of each binned number and most probable category, of (n, F) probabilities."""
+        """(n, C) mean of each binned number and most probable category, of (n, F) probabilities.
+
+        Where wide gaps part a number's values, the mean is that of its most probable stretch: an outlier, or a mark such
+        as −999, does not move the others' mean into the gap.
+        """
         out = np.zeros((len(probability), len(self.schema.columns)), np.float32)
         for i, token in enumerate(self.schema.tokens):
             own = probability[:, self.schema.offsets[i] : self.schema.offsets[i + 1]]
             if token.binned:
                 middle = (np.asarray(token.edges[:-1]) + np.asarray(token.edges[1:])) / 2
+                part = stretches(np.asarray(token.edges), np.asarray(token.mass)) if token.mass else np.zeros(1, int)
+                if part[-1]:
+                    shares = np.stack([own[:, part == k].sum(1) for k in range(part[-1] + 1)], 1)
+                    own = own * (part[None] == shares.argmax(1)[:, None])
+                    own = own / own.sum(1, keepdims=True)
                 out[:, token.columns[0]] = own @ middle
             else:
                 out[:, token.columns[0]] = own.argmax(1)

@@ -22,6 +22,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +52,8 @@ class Schema:
     image: (height_px, width_px, channels) when the first height·width·channels columns are an
     image, row-major; else None. patch_size_px: edge of a patch. label: name of the token that
     names the class, or "". categories: token name → the words behind its codes.
-    columns: one name per row column. kinds: column name → the dtype a user's table had.
-    origins: column name → what was subtracted before the value became a float32 (dates, large numbers).
+    columns: one name per row column. table: what each column of a user's table is, those left out of the rows too, as
+    pipeline.tables.columns writes and reads it; empty for data that is no user's table.
     """
 
     tokens: tuple[Token, ...]
@@ -61,8 +62,7 @@ class Schema:
     patch_size_px: int = 0
     label: str = ""
     categories: dict[str, list[str]] = field(default_factory=dict)
-    kinds: dict[str, str] = field(default_factory=dict)
-    origins: dict[str, float] = field(default_factory=dict)
+    table: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         owned = sorted(c for t in self.tokens for c in t.columns)
@@ -277,8 +277,7 @@ class Schema:
                 patch_size_px=raw["patch_size_px"],
                 label=raw["label"],
                 categories=raw["categories"],
-                kinds=raw["kinds"],
-                origins=raw.get("origins", {}),
+                table=tuple(raw.get("table", ())),
             )
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"Not a schema: {error!r}.") from error

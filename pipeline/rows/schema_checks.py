@@ -20,8 +20,9 @@ def check_types(raw: dict) -> None:
     if raw["image"] and (len(raw["image"]) != 3 or min(raw["image"]) < 1):
         raise TypeError(f"'image' must be null or hold three positive numbers. Got {raw['image']}.")
     _check_type("categories", [*raw["categories"], *(w for words in raw["categories"].values() for w in words)], text)
-    _check_type("kinds", [*raw["kinds"], *raw["kinds"].values()], text)
-    _check_type("origins", list(raw.get("origins", {}).values()), number)
+    table = raw.get("table", [])
+    if not isinstance(table, list) or not all(isinstance(column, dict) for column in table):
+        raise TypeError(f"'table' must be a list of columns. Got {str(table)[:60]}.")
 
 
 def _check_type(name: str, values: list, types: tuple[type, ...]) -> None:

@@ -96,7 +96,7 @@ def assign(schema: Schema, rows: np.ndarray, assignments: Sequence[str]) -> np.n
 def parse_cell(schema: Schema, column: int, value: str) -> float:
     """The cell that `value` stands for in a column: the code of a category's word, or a number. Raises ValueError."""
     token, name = schema.tokens[schema.token_of_column[column]], schema.columns[column]
-    if schema.kinds:
+    if schema.table:
         return _table_cell(schema, name, value)
     if token.modality == "categorical":
         words = schema.categories.get(token.name, [str(i) for i in range(token.width)])

@@ -27,7 +27,7 @@ def frame_of_rows(draws: np.ndarray, schema: Schema) -> pd.DataFrame:
         first, second = stamp_names(schema.columns)
         columns[first] = np.repeat(np.arange(len(draws)), draws.shape[1])
         columns[second] = np.tile(np.arange(draws.shape[1]), len(draws))
-    if schema.kinds:
+    if schema.table:
         return pd.concat([pd.DataFrame(columns), TableCodec(schema).frame(flat)], axis=1)
     for index, name in enumerate(schema.columns):
         token = schema.tokens[schema.token_of_column[index]]

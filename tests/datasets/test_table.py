@@ -18,7 +18,8 @@ from pipeline.datasets.table import read_table
 from pipeline.estimators.imputer import RECIPE
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
-from pipeline.tables.codec import TableCodec, TableError
+from pipeline.tables.codec import TableCodec
+from pipeline.tables.errors import TableError
 from tests.helpers.frames import mixed_frame
 
 CSV = "age,city,born\n31, Bern,2001-02-03\n?,Lima,2002-03-04\n45,NA,\n28,Oslo,1999-12-31\n"

@@ -10,7 +10,7 @@ from pipeline.estimators.imputer import BigLearnImputer
 from pipeline.evaluation.gap_scores import coverage, score
 from pipeline.evaluation.peers import mean_fill, missforest
 from pipeline.evaluation.trial import comparable, hidden_case, trial
-from pipeline.tables.codec import TableError
+from pipeline.tables.errors import TableError
 
 
 def frame_of(n: int = 120) -> pd.DataFrame:

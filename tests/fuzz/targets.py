@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -36,6 +37,7 @@ from pipeline.rows.row_file import chunks
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.rows.tokens import Token
+from pipeline.tables.describing import Wishes, describe
 
 ALLOWED = (ValueError, OSError)
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
@@ -46,7 +48,10 @@ TABLE = Schema(
     ),
     ("n", "c"),
     categories={"c": ["x", "y"]},
-    kinds={"n": "number float64", "c": "category object"},
+    table=tuple(
+        describe(name, pd.Series(cells), Wishes()).to_json()
+        for name, cells in {"n": [0.5, 1.5], "c": ["x", "y"]}.items()
+    ),
 )
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
 # What a JSON value may be replaced by: wrong types, sizes that must not be allocated, numbers beyond every range.
