@@ -19,7 +19,8 @@ _HOME = {
     "ParamsError": "pipeline.base.fields",
     "Sampler": "pipeline.model.sampler",
     "Schema": "pipeline.rows.schema",
-    "TableError": "pipeline.tables.codec",
+    "TableError": "pipeline.tables.errors",
+    "inspect": "pipeline.tables.inspection",
     "load_params": "pipeline.base.params",
     "masked_attention": "kernels.masked_attention",
 }

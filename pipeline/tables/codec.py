@@ -111,7 +111,8 @@ class TableCodec:
             if column.modelled and gap.any():
                 series = filled(series, gap, cells_of(column, rows[gap, place[column.name]], means=means), column)
             elif column.treatment == RENEWED and gap.any():
-                series = filled(series, gap, renewed(series, gap, column, _rng(seed, column)), column)
+                rng = _rng(seed, column, series)
+                series = filled(series, gap, renewed(series, gap, column, rng), column)
             elif not column.named:
                 tell_unfilled(column, gap)
             out[position] = series
@@ -187,8 +188,10 @@ def _what_is_done(columns: list[Column]) -> str:
     return "; ".join(f"{c.name!r} is {c.treatment}, for {c.why}" for c in columns[:20]) + "."
 
 
-def _rng(seed: int, column: Column) -> np.random.Generator:
-    return np.random.default_rng([seed, 0x1D, *column.name.encode("utf8", "surrogatepass")])
+def _rng(seed: int, column: Column, series: pd.Series | None = None) -> np.random.Generator:
+    """Randomness of fresh identifiers: of the column, and of the rows beside which they will stand."""
+    beside = "" if series is None else "|".join(map(str, series.head(64)))
+    return np.random.default_rng([seed, 0x1D, *f"{column.name}|{beside}".encode("utf8", "surrogatepass")])
 
 
 def _category_token(column: Column, place: int) -> Token:
