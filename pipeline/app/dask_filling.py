@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.filling import fill_frame
+from pipeline.estimators.filling import fill_frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,7 @@ def detect_dialect(sample: list[str], given: dict[str, str | bool], name: str) -
     comment = str(given.get("comment", _comment(sample)))
     rows = [line for line in sample if line.strip(BLANKS + "\r\n") and not (comment and line.startswith(comment))]
     if not rows:
-        raise TableFileError(f"{name} must hold rows and columns. Got none.")
+        raise TableFileError(f"{name}: not a readable table: it must hold rows and columns. Got none.")
     separators = [str(given["separator"])] if "separator" in given else list(SEPARATORS)
     quotes = [str(given["quote"])] if "quote" in given else _quotes(rows)
     tried = [
