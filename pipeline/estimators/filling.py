@@ -37,5 +37,7 @@ def fill_frame(imputer: Any, frame: pd.DataFrame, seed: int | None) -> pd.DataFr
     out = frame.copy()
     for name in names:
         if gaps[name].any():
-            out.loc[rows, name] = filled[name].to_numpy(copy=False) if out[name].dtype.kind == "f" else filled[name].array
+            out.loc[rows, name] = (
+                filled[name].to_numpy(copy=False) if out[name].dtype.kind == "f" else filled[name].array
+            )
     return out

@@ -22,7 +22,9 @@ TINY = {"steps": 2, "width": 8, "depth": 1, "batch_size": 16, "progress": False}
 
 def gappy(path) -> None:
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=200).round(2), "n": rng.integers(0, 9, 200), "w": rng.choice(["a", "b"], 200)})
+    frame = pd.DataFrame(
+        {"x": rng.normal(size=200).round(2), "n": rng.integers(0, 9, 200), "w": rng.choice(["a", "b"], 200)}
+    )
     frame.astype(object).mask(rng.random(frame.shape) < 0.3).to_csv(path, index=False)
 
 
