@@ -145,7 +145,8 @@ def _guess(sample: bytes) -> str:
         if sum(c in "ÝýÞþÐð" for c in letters) > 0.3 * len(letters):
             return "cp1254"
         return "cp1250" if in_words > 0.1 * len(letters) and _decodes(sample, "cp1250") else "cp1252"
-    repeated = sample * (1 + 2000 // len(sample))  # a few words are too few for its statistics
+    words = b"\n".join(word for word in re.split(rb'[;,"\s]+', sample) if not word.isascii()) + b"\n"
+    repeated = words * (1 + 2000 // len(words))  # a few words are too few for its statistics
     found = from_bytes(repeated, cp_isolation=[name for name in GUESSED if name not in LATIN]).best()
     if found is not None and found.encoding in GUESSED and _decodes(sample, found.encoding):
         return found.encoding
