@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.filling import fill_frame
+from pipeline.estimators.filling import fill_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,13 +92,15 @@ def _model_plugin(imputer: Any, name: str) -> Any:
 
             with tempfile.TemporaryDirectory(prefix="biglearn-model-") as folder:
                 for file, payload in self.files.items():
+                    (Path(folder) / file).parent.mkdir(parents=True, exist_ok=True)
                     (Path(folder) / file).write_bytes(payload)
                 self.imputer = BigLearnImputer.load(folder)
             self.imputer.progress = False
 
     with tempfile.TemporaryDirectory(prefix="biglearn-model-") as folder:
         imputer.save(Path(folder) / "model")
-        return ModelPlugin({f.name: f.read_bytes() for f in (Path(folder) / "model").iterdir()})
+        root = Path(folder) / "model"
+        return ModelPlugin({str(f.relative_to(root)): f.read_bytes() for f in root.rglob("*") if f.is_file()})
 
 
 def _fill(name: str, frame: pd.DataFrame, seed: int | None) -> pd.DataFrame:

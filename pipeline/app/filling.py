@@ -13,6 +13,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.estimators.filling import block_seed, fill_frame
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -42,33 +44,6 @@ def fit_rows(source: Source, most: int, seed: int, tell: Any) -> pd.DataFrame:
         tell(f"note: column {name!r} has no value{' in these rows' if source.rows > most else ''}: it stays as it is.")
         frame = frame.drop(columns=name)
     return frame
-
-
-def block_seed(seed: int, draw: int, block: int) -> int:
-    """Seed of one draw of one block."""
-    import numpy as np
-
-    return int(np.random.SeedSequence([seed, draw, block]).generate_state(1)[0])
-
-
-def fill_frame(imputer: Any, frame: pd.DataFrame, seed: int | None) -> pd.DataFrame:
-    """The model's columns of `frame` with their missing cells filled: the best values, or a draw from `seed`.
-
-    Raises ValueError for a column that the model has and the frame lacks, or the other way round with values in it.
-    """
-    names = [str(n) for n in imputer.get_feature_names_out()]
-    extra = [n for n in frame.columns if n not in names and not frame[n].isna().all()]
-    absent = [n for n in names if n not in frame.columns]
-    if extra or absent:
-        raise ValueError(
-            f"The table must have the columns of the model. Missing: {absent[:20]}; in addition: {extra[:20]}."
-        )
-    frame = frame[names]
-    if not frame.isna().to_numpy().any():
-        return frame
-    if seed is None:
-        return imputer.transform(frame)
-    return imputer.sample(frame, draws=1, random_state=seed)[0]
 
 
 def write_filled(

@@ -150,7 +150,7 @@ def write_sampled(sampler: Any, count: int, output: Path, known: list[str], seed
     import numpy as np
     from tqdm import tqdm
 
-    from pipeline.app.filling import block_seed
+    from pipeline.estimators.filling import block_seed
     from pipeline.sources.blocks import BLOCK_ROWS, Block
     from pipeline.sources.opening import GeneratedSource, open_sink
     from pipeline.sources.places import place_of

@@ -47,7 +47,7 @@ def write_rows(path: Path, draws: np.ndarray, schema: Schema, given: np.ndarray 
         _write_folder(path, draws, schema)
     else:
         raise ValueError(
-            f"An output must end in .npy, .npz, .csv, .parquet or another table, .txt, .png or nothing. Got {path}."
+            f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png, as another table or nothing. Got {path}."
         )
 
 
@@ -56,7 +56,7 @@ def check_output(path: Path, schema: Schema | None) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in ("", ".npy", ".npz", ".txt", ".png") and not is_table(path):
         raise ValueError(
-            f"An output must end in .npy, .npz, .csv, .parquet or another table, .txt, .png or nothing. Got {path}."
+            f"An output must end in .npy, .npz, .csv, .tsv, .parquet, .txt, .png, as another table or nothing. Got {path}."
         )
     if schema is not None and suffix in ("", ".png") and schema.image is None:
         raise ValueError(f"This model has no image: write .csv, .parquet, .npy, .npz or .txt. Got {path}.")

@@ -38,7 +38,7 @@ class ParquetSource:
         try:
             file = pq.ParquetFile(self.path)
         except (pa.ArrowException, OSError) as error:
-            raise TableFileError(f"{self.path.name}: must be a Parquet file. {_first_line(error)}") from error
+            raise TableFileError(f"{self.path.name}: not a readable table: {_first_line(error)}") from error
         with file:
             self.schema, self.rows = file.schema_arrow, file.metadata.num_rows
             self.groups = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]

@@ -78,7 +78,9 @@ class SheetSource:
         except FileNotFoundError:
             raise
         except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, OSError, EOFError) as error:
-            raise TableFileError(f"{self.place.path.name}: must be an Excel workbook. Got none ({error}).") from error
+            raise TableFileError(
+                f"{self.place.path.name}: not a readable table: it must be an Excel workbook ({error})."
+            ) from error
 
     def _chosen(self, workbook: Any, name: str) -> str:
         sheets = [s.title for s in workbook.worksheets]

@@ -120,11 +120,10 @@ class DelimitedFile:
     def values(self, part: list[Record]) -> list[list[Any]]:
         """C lists of what the cells of N rows say: int, float, bool or str, None where missing."""
         d, width = self.dialect, len(self.columns)
-        plain = not d.space and not d.quote
         rows = [r.cells if len(r.cells) == width else _padded(r.cells, width) for r in part if r.cells is not None]
         out = []
         for column, cells in zip(self.columns, zip(*rows, strict=True) if rows else [()] * width, strict=True):
-            out.append(column.values(cells if plain else [value_of(c, d) for c in cells]))
+            out.append(column.values([value_of(c, d) for c in cells]))
         return out
 
     def frame(self, part: list[Record]) -> pd.DataFrame:

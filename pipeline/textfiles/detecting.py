@@ -36,14 +36,14 @@ def detect_dialect(sample: list[str], given: dict[str, str | bool], name: str) -
     comment = str(given.get("comment", _comment(sample)))
     rows = [line for line in sample if line.strip(BLANKS + "\r\n") and not (comment and line.startswith(comment))]
     if not rows:
-        raise TableFileError(f"{name} must hold rows and columns. Got none.")
+        raise TableFileError(f"{name}: not a readable table: it must hold rows and columns. Got none.")
     separators = [str(given["separator"])] if "separator" in given else list(SEPARATORS)
     quotes = [str(given["quote"])] if "quote" in given else _quotes(rows)
     tried = [
         Dialect(separator, quote, escape, comment=comment)
         for separator in separators
         for quote in quotes
-        for escape in (("", "\\") if quote and any("\\" + quote in line for line in rows) else ("",))
+        for escape in (("\\", "") if quote and any("\\" + quote in line for line in rows) else ("",))
     ]
     best = max(tried, key=lambda d: _score(sample, d, name))
     width, skipped = _width(_sampled(sample, best, name))
@@ -178,10 +178,15 @@ def _has_header(found: list[Record], dialect: Dialect) -> bool:
     for place, name in enumerate(first):
         known = [r[place] for r in rows if not words.holds_or_may(r[place])]
         values = known and sum(_is_value(c) for c in known) >= 0.8 * len(known)
-        if values and name and not _is_value(name):
+        if values and name and (not _is_value(name) or _is_year(name) and not any(_is_year(c) for c in known)):
             return True
         against += bool(values and name and _is_value(name))
     return not against
+
+
+def _is_year(cell: str) -> bool:
+    """A year, which names a column of other numbers."""
+    return len(cell) == 4 and cell.isdecimal() and 1800 <= int(cell) <= 2200
 
 
 def _is_value(cell: str) -> bool:

@@ -31,6 +31,7 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _RUNS = re.compile(rb"[\x80-\xff]{3,}")
+LATIN = ("cp1252", "cp1250", "cp1254", "cp1257")
 FEWEST_LETTERS = 4
 QUIET_SIGNS = "’‘“”«»°·–—…€§©®™ºª"  # they stand beside letters in text that is rightly cp1252
 GUESSED = (
@@ -144,8 +145,9 @@ def _guess(sample: bytes) -> str:
         if sum(c in "ÝýÞþÐð" for c in letters) > 0.3 * len(letters):
             return "cp1254"
         return "cp1250" if in_words > 0.1 * len(letters) and _decodes(sample, "cp1250") else "cp1252"
-    repeated = sample * (1 + 2000 // len(sample))  # a few words are too few for its statistics
-    found = from_bytes(repeated, cp_isolation=list(GUESSED)).best()
+    words = b"\n".join(word for word in re.split(rb'[;,"\s]+', sample) if not word.isascii()) + b"\n"
+    repeated = words * (1 + 2000 // len(words))  # a few words are too few for its statistics
+    found = from_bytes(repeated, cp_isolation=[name for name in GUESSED if name not in LATIN]).best()
     if found is not None and found.encoding in GUESSED and _decodes(sample, found.encoding):
         return found.encoding
     return "cp1252" if _decodes(sample, "cp1252") else "latin-1"

@@ -178,10 +178,12 @@ def split_quoted(body: str, dialect: Dialect) -> list[str] | None:
 # -- cells -------------------------------------------------------------------------------------------
 def value_of(cell: str, dialect: Dialect) -> str:
     """What a cell says: without its quotes, and without the spaces that belong to the separator."""
-    inner = cell.lstrip(" ") if dialect.space else cell
     quote = dialect.quote
+    inner = cell.lstrip(" ") if dialect.space else cell
     if not quote or not inner.startswith(quote) or len(inner) < 2:
-        return inner.rstrip(" ") if dialect.space else inner
+        if dialect.space:
+            return inner.rstrip(" ")
+        return inner[1:] if inner[:1] == " " and inner[1:2] != " " else inner  # "a, b": a space after a separator
     close = inner.rfind(quote)
     if close == 0:
         return inner

@@ -69,7 +69,7 @@ ERRORS = [
     (("complete", "MODEL", "THERE", "-o", "x.npy"), 1, "x' must be rows of 65 columns or images (8, 8, 1). Got shape (2, 3)."),
     (("complete", "MODEL", "GOOD", "-o", "x.npy", "--given", "top"), 1, "No part 'top' in this data. Its parts: all, none, image"),
     (("impute", "nowhere.csv", "-o", "x.csv"), 1, "There is no file nowhere.csv."),
-    (("impute", "nowhere.csv", "-o", "x.png"), 1, "A filled table must end in .csv, .tsv, .parquet. Got x.png."),
+    (("impute", "nowhere.csv", "-o", "x.png"), 1, "x.png: must be one of .csv, .tsv, .tab, .txt, .jsonl"),
     (("fit", "nowhere", "-o", "model"), 1, "There is no file or folder nowhere."),
     (("evaluate", "nowhere"), 1, "A model is a folder with model.safetensors"),
     (("evaluate", "MODEL"), 1, "must be a project that `biglearn fit` wrote, or come with --data."),

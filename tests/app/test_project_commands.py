@@ -31,7 +31,7 @@ def test_a_table_is_tried_with_one_command(tmp_path):
     assert 0 < scores["MissForest-style"]["w1"] < scores["mean, commonest"]["w1"]
     (tmp_path / "t.txt").write_text("words", encoding="utf8")
     code, _, error = biglearn("evaluate", tmp_path / "t.txt")
-    assert code == 1 and "evaluate takes a model's folder, or a table in .csv, .tsv or .parquet. Got" in error
+    assert code == 1 and "evaluate takes a model's folder, or a table and its options. Got" in error
 
 
 def test_init_sets_params_for_the_users_data_and_keeps_comments(tmp_path):

@@ -64,11 +64,12 @@ def test_a_file_goes_through_fetch_and_prepare(tmp_path):
 BAD_FILES = {
     "empty file": ("a.csv", b"", "not a readable table"),
     "header only": ("a.csv", b"x,y\n", "must hold rows and columns. Got 0 rows, 2 columns"),
-    "wrong encoding": ("a.csv", "stadt\nKöln\nBern\n".encode("latin-1"), "must be text in the encoding 'utf-8'"),
+    "wrong line": ("a.csv", "stadt\nZürich\nÖ\n".encode() + b"K\xf6ln\n", "a.csv, line 4: must be UTF-8 as the rest of"),
     "broken gzip": ("a.csv.gz", b"\x1f\x8b\x08broken", "not a readable table"),
     "broken parquet": ("a.parquet", b"PAR1 no", "not a readable table"),
-    "unknown suffix": ("a.xlsx", b"PK", "must be one of .csv, .tsv, .txt, .parquet, .pq. Got '.xlsx'"),
-    "ragged": ("a.csv", b"x,y\n1,2\n3,4,5\n", "not a readable table"),
+    "unknown suffix": ("a.ods", b"PK", r"must be one of \.csv, .* or postgresql://…. Got '.ods'"),
+    "broken workbook": ("a.xlsx", b"PK", "not a readable table"),
+    "ragged": ("a.csv", b"x,y\n1,2\n3,4,5\n", "a.csv, line 3: a row must have 2 cells, as the header has. Got 3"),
 }
 
 
@@ -81,6 +82,9 @@ def test_bad_files_are_named(tmp_path, case):
 
 
 def test_encoding_is_a_parameter(tmp_path):
+    (tmp_path / "u.csv").write_bytes("stadt\nKöln\nBern\n".encode("latin-1"))
+    with pytest.raises(TableError, match="must be text in the encoding 'utf-8'"):
+        read_table(tmp_path / "u.csv", TableParams(encoding="utf-8"))
     (tmp_path / "a.csv").write_bytes("stadt;x\nKöln;1\n".encode("latin-1"))
     frame = read_table(tmp_path / "a.csv", TableParams(encoding="latin-1", separator=";"))
     assert frame["stadt"][0] == "Köln"

@@ -8,10 +8,8 @@ import pytest
 from pipeline.sources.opening import read_frame
 from pipeline.sources.places import place_of
 from pipeline.textfiles.encodings import TableFileError
-from tests.sources.filled import fill
-from tests.sources.postgres_server import postgres_server
-
-pytestmark = pytest.mark.slow
+from tests.helpers.filled_tables import fill
+from tests.helpers.postgres_server import postgres_server
 
 CREATE = """
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'good');
@@ -48,6 +46,7 @@ FROM information_schema.columns WHERE table_schema = %r AND table_name = %r ORDE
 AS_TEXT = "SELECT t::text FROM {} AS t ORDER BY id"
 
 
+@pytest.mark.slow
 def test_a_table_is_filled_into_a_new_one_of_its_types(server):
     source = place_of(server, table="My shop.Orders")
     said = fill(source, place_of(server, table="filled"))
@@ -69,6 +68,7 @@ def test_a_table_is_filled_into_a_new_one_of_its_types(server):
     assert rows(server, AS_TEXT.format("again")) == rows(server, AS_TEXT.format("filled"))
 
 
+@pytest.mark.slow
 def test_a_query_goes_to_a_file_and_a_file_to_a_table(server, tmp_path):
     query = 'SELECT id, price, paid FROM "My shop"."Orders" WHERE id % 2 = 0 ORDER BY id'
     fill(place_of(server, query=query), tmp_path / "out.parquet")
@@ -83,8 +83,9 @@ def test_a_query_goes_to_a_file_and_a_file_to_a_table(server, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_failed_fill_leaves_no_table(server, monkeypatch):
-    monkeypatch.setattr("tests.textfiles.table_files.PlainImputer.transform", lambda *_: 1 / 0)
+    monkeypatch.setattr("tests.helpers.table_files.PlainImputer.transform", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fill(place_of(server, table="My shop.Orders"), place_of(server, table="never"))
     assert rows(server, "SELECT to_regclass('never')") == [(None,)]
@@ -98,12 +99,14 @@ def test_a_failed_fill_leaves_no_table(server, monkeypatch):
         ({}, r"a table or a query must be given \(--table, --query\). Got neither"),
     ],
 )
+@pytest.mark.slow
 def test_faults_are_one_line(server, place, message):
     with pytest.raises(TableFileError, match=message) as caught:
         read_frame(place_of(server, **place))
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_not_there_is_named_without_its_password():
     with pytest.raises(TableFileError, match="^postgresql://127.0.0.1:9/x, t: PostgreSQL says: ") as caught:
         read_frame(place_of("postgresql://me:secret@127.0.0.1:9/x", table="t"))

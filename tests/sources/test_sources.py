@@ -15,7 +15,7 @@ import pytest
 from pipeline.sources.opening import open_source, read_frame, write_frame
 from pipeline.sources.places import place_of
 from pipeline.textfiles.encodings import TableFileError
-from tests.sources.filled import fill
+from tests.helpers.filled_tables import fill
 
 
 # -- Excel -------------------------------------------------------------------------------------------
@@ -98,7 +98,7 @@ def test_a_table_of_sqlite_is_filled_into_a_new_one_of_its_types(tmp_path):
 def test_a_failed_fill_leaves_the_database_as_it_was(tmp_path, monkeypatch):
     path = tmp_path / "shop.sqlite"
     database(path)
-    monkeypatch.setattr("tests.textfiles.table_files.PlainImputer.transform", lambda *_: 1 / 0)
+    monkeypatch.setattr("tests.helpers.table_files.PlainImputer.transform", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         fill(place_of(path, table="shop"), place_of(path, table="filled"))
     with pytest.raises(ZeroDivisionError):

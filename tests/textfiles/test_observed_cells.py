@@ -11,7 +11,7 @@ from pipeline.app.filling import HereFiller, write_filled
 from pipeline.sources.opening import open_source
 from pipeline.sources.places import place_of
 from pipeline.textfiles.reading import Reading
-from tests.textfiles.table_files import PlainImputer, Written, written_tables
+from tests.helpers.table_files import PlainImputer, Written, written_tables
 
 
 def fill(source: Path, target: Path, **options) -> list[str]:

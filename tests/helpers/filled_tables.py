@@ -10,7 +10,7 @@ from pipeline.sources.opening import check_sink, open_source
 from pipeline.sources.places import Place, place_of
 from pipeline.tables.readable import stamp_names
 from pipeline.textfiles.reading import Reading
-from tests.textfiles.table_files import PlainImputer
+from tests.helpers.table_files import PlainImputer
 
 
 def fill(source: Place | object, target: Place | object, draws: int = 0, force: bool = False, **reading) -> list[str]:
