@@ -33,7 +33,7 @@ from pipeline.training.fitting import History, fit_generator
 
 JUDGED = {"copied": 0.7, "beta_random": 0.3}  # tasks by which models are judged: mostly gaps as the table has them
 FOREST_TIME = 0.4  # share of a time limit that the final forest may take
-FEWEST_TREES = 9
+FEWEST_TREES, TIMED_TREES = 9, 3
 SHARED_SIZE = 2**17  # numbers in a layer of a step from which threads gain more than they wait
 FEWEST_HELD_OUT = 8  # rows; with fewer nothing is chosen
 
@@ -99,12 +99,21 @@ class Fit:
     def _fold(self, i: int, held_out: np.ndarray) -> Fold:
         started, pilot, network = time.perf_counter(), None, None
         if self.model != "network" and held_out.sum() >= FEWEST_HELD_OUT:
-            trees = self.work.trees if self.large else self.work.pilot_trees
+            trees = self._trees_in_time(self.rows[~held_out]) if self.large else self.work.pilot_trees
             pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=self.work.most_samples), None)
             self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
         if self.model != "forest":
             network = self._network(i, held_out)
         return Fold(held_out, network, pilot)
+
+    def _trees_in_time(self, rows: np.ndarray) -> int:
+        """Trees a column of a large table's forest; under a time limit as many as a few trees say that it allows."""
+        if not self.limit_s:
+            return self.work.trees
+        started = time.perf_counter()
+        self._grow(rows, Growth(TIMED_TREES, most_samples=self.work.most_samples), None)
+        a_tree = (time.perf_counter() - started) / TIMED_TREES
+        return int(np.clip(FOREST_TIME * self.limit_s / a_tree, FEWEST_TREES, self.work.trees))
 
     def _network(self, i: int, held_out: np.ndarray) -> Sampler:
         """Network number i, trained on the rows that are not held out."""

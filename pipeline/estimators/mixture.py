@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pipeline.base.files import replaced_folder, write_json, write_text
 from pipeline.estimators.pool import RULES, Pool, drawn, narrowed
@@ -79,6 +80,7 @@ class MixtureSampler:
         if draws < 1:
             raise ValueError(f"'draws' must be at least 1. Got {draws}.")
         rows, observed = self._checked(rows, observed)
+        self._share_threads()
         targets = ~observed if targets is None else _mask(targets, rows, "targets") & ~observed
         out = np.empty((draws, *rows.shape), np.float32)
         for draw in range(draws):
@@ -106,6 +108,7 @@ class MixtureSampler:
     def probabilities(self, rows: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
         """(N, F) float64 p(choice of a token | observed cells), at every token not observed, 0 elsewhere; as Sampler's."""
         rows, observed = self._checked(rows, observed)
+        self._share_threads()
         words = self._network(rows, observed)
         told = None if self.forest is None else self.forest.probabilities(rows, observed)
         out = np.zeros((len(rows), self.schema.n_features))
@@ -117,6 +120,11 @@ class MixtureSampler:
         return out
 
     # -- inside --------------------------------------------------------------------------------------
+    def _share_threads(self) -> None:
+        """The forest answers with as many threads as torch computes with."""
+        if self.forest is not None:
+            self.forest.threads = torch.get_num_threads()
+
     def _network(self, rows: np.ndarray, observed: np.ndarray) -> np.ndarray | None:
         """(N, F) geometric mean of the networks' probabilities, up to a constant factor a token; None: no network."""
         if not self.networks:

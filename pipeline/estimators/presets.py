@@ -82,6 +82,7 @@ def work_for(rows: int, columns: int, preset: str, validation_share: float, aske
     if asked["max_epochs"] is not None:
         steps = min(steps, asked["max_epochs"] * rows // max(1, batch))
     share = max(validation_share, SMALL_SHARE) if validation_share > 0 and small else validation_share
+    columns = max(1, columns)
     room = chosen.most_members * MEMBER_INPUTS / (FEWEST_TREES * columns * min(columns, MOST_TRIED))
     most = int(min(chosen.most_samples, max(FEWEST_SAMPLES, room)))
     samples = max(1, min(SAMPLES_A_ROW * rows, most))

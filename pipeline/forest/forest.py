@@ -49,14 +49,16 @@ class Column:
     leaf: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class Forest:
-    """Trees for every token of `schema`, whose tokens must all be choices of one column each. batch_size: rows at a time."""
+    """Trees for every token of `schema`, whose tokens must all be choices of one column each. batch_size: rows at a time.
+    threads: that answer; no answer depends on it."""
 
     schema: Schema
     columns: tuple[Column, ...]
     gaussian: Gaussian | None
     batch_size: int = 4096
+    threads: int = 1
 
     def probabilities(self, rows: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
         """(N, F) float64 p(choice of a token | observed cells), at every token not observed, 0 elsewhere.
@@ -82,13 +84,13 @@ class Forest:
             kept = [k for k in kinds if k in column.trees] or ["raw"]
             trees = {k: column.trees[k].pruned(leaf) for k in kept}
             columns.append(Column(column.orders, trees, dict.fromkeys(kept, 1.0 / len(kept)), leaf))
-        return Forest(self.schema, tuple(columns), self.gaussian, self.batch_size)
+        return Forest(self.schema, tuple(columns), self.gaussian, self.batch_size, self.threads)
 
     def view(self, rows: np.ndarray, seen: np.ndarray) -> View:
         """What questions about (n, C) rows need: places, and the Gaussian's means given the tokens seen (n, L)."""
         means = None
         if self.gaussian is not None:
-            means = self.gaussian.means(self.gaussian.read(rows, self.schema), seen)
+            means = self.gaussian.means(self.gaussian.read(rows, self.schema), seen, self.threads)
         return View(places(rows, self.schema), seen, means)
 
     def answer(self, view: View, index: np.ndarray, token: int) -> np.ndarray:
@@ -116,9 +118,9 @@ class Forest:
             for kind, leaf in out:
                 trees, inputs = column.trees[kind], plain if kind == "raw" else wide
                 if trees.of_residuals:
-                    told = trees.shifted_histograms(inputs, guesses[:, 0], cuts, width, leaf)
+                    told = trees.shifted_histograms(inputs, guesses[:, 0], cuts, width, leaf, self.threads)
                 else:
-                    told = trees.histograms(inputs, width, leaf)
+                    told = trees.histograms(inputs, width, leaf, self.threads)
                 out[kind, leaf][start : start + CHUNK] = told
         return out
 

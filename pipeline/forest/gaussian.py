@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
+from kernels.task_sampling.threads import in_parallel
 from pipeline.rows.schema import Schema
 
 MOST_LEVELS = 32  # of a category that takes part
@@ -36,14 +37,18 @@ class Gaussian:
         """(N, D) float64 dimensions of (N, C) rows; NaN where missing."""
         return dimensions(rows, schema, self.start)
 
-    def means(self, values: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    def means(self, values: np.ndarray, observed: np.ndarray, threads: int = 1) -> np.ndarray:
         """(N, D) conditional means of every dimension that is not observed, given those that are.
 
         values: (N, D); observed: (N, L) bool tokens.
         """
         known = observed[:, np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))]
         out = np.where(known, values, 0.0)
-        conditional_means(self.mean, self.precision, known, out)
+
+        def fill(a: int, b: int) -> None:
+            conditional_means(self.mean, self.precision, known[a:b], out[a:b])
+
+        in_parallel(fill, len(out), 8 * known.shape[1] ** 2, threads)
         return out
 
 
@@ -154,10 +159,10 @@ def conditional(mean, precision, known, row, inverse, hidden):
     return m
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def conditional_means(mean, precision, known, out):
     """Fills the entries of out (N, D) that known (N, D) leaves open with their conditional means."""
-    for n in prange(len(out)):
+    for n in range(len(out)):
         conditional(mean, precision, known[n], out[n], np.empty((0, 0)), np.empty(len(mean), np.int64))
 
 

@@ -69,13 +69,13 @@ def grow_forest(
     order = np.random.default_rng([seed, 0xF0E5]).permutation(len(rows))
     rows = rows[order]
     gaussian = fit_gaussian(rows, schema)
-    samples = _samples(rows, schema, spec, seed, growth, gaussian)
+    samples = _samples(rows, schema, spec, seed, growth, gaussian, n_jobs)
     columns = []
     bar = tqdm(range(schema.n_tokens), "forest", unit="column", disable=not progress, mininterval=0.5)
     for token in bar:
         kinds = _kinds(gaussian, schema, token) if shares is None else shares[token]
         columns.append(_column(samples, rows, schema, token, kinds, growth, gaussian, seed, n_jobs))
-    return Forest(schema, tuple(columns), gaussian)
+    return Forest(schema, tuple(columns), gaussian, threads=n_jobs)
 
 
 def _kinds(gaussian: Gaussian | None, schema: Schema, token: int) -> dict[str, float]:
@@ -86,7 +86,7 @@ def _kinds(gaussian: Gaussian | None, schema: Schema, token: int) -> dict[str, f
 
 
 def _samples(
-    rows: np.ndarray, schema: Schema, spec: TaskSpec, seed: int, growth: Growth, gaussian: Gaussian | None
+    rows: np.ndarray, schema: Schema, spec: TaskSpec, seed: int, growth: Growth, gaussian: Gaussian | None, n_jobs: int
 ) -> Samples:
     share = max(0.05, (sample_tasks(spec, 1024, seed=seed, stream=TASK_STREAM + 1).role == TARGET).mean())
     wanted = min(SAMPLES_A_ROW * len(rows), growth.most_samples) / share
@@ -97,7 +97,7 @@ def _samples(
     role = apply_missing(tasks, missing[row], seed=seed).role
     means = None
     if gaussian is not None:
-        means = gaussian.means(gaussian.read(rows, schema)[row], role == SOURCE)
+        means = gaussian.means(gaussian.read(rows, schema)[row], role == SOURCE, n_jobs)
     return Samples(row, role, places(rows, schema), choices(rows, schema), means)
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
+from kernels.task_sampling.threads import in_parallel
+
 ALL_TRIED, MOST_TRIED = 16, 48  # inputs that a split tries: all of so few, half of more, at most so many
+WORK_BYTES = 256  # a question to one tree, in the bytes by which work is shared out among threads
 ARRAYS = ("roots", "feature", "threshold", "right", "start", "members")
 
 
@@ -38,20 +41,28 @@ class Trees:
         """Whether members are residuals."""
         return self.members.dtype == np.float32
 
-    def histograms(self, inputs: np.ndarray, width: int, leaf: int) -> np.ndarray:
+    def histograms(self, inputs: np.ndarray, width: int, leaf: int, threads: int = 1) -> np.ndarray:
         """(n, width) float64 mean histograms of (n, I) float32 inputs over at least `leaf` members a tree, which are choices."""
         out = np.zeros((len(inputs), width))
         nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
-        count_choices(inputs, leaf, *nodes, self.members, out)
+
+        def count(a: int, b: int) -> None:
+            count_choices(inputs[a:b], leaf, *nodes, self.members, out[a:b])
+
+        in_parallel(count, len(inputs), len(self.roots) * WORK_BYTES, threads)
         return out
 
     def shifted_histograms(
-        self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int, leaf: int
+        self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int, leaf: int, threads: int = 1
     ) -> np.ndarray:
         """The same where members are residuals: guess (n,) + residual falls between the cuts (width − 1,)."""
         out = np.zeros((len(inputs), width))
         nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
-        count_shifted(inputs, guess, cuts, leaf, *nodes, self.members, out)
+
+        def count(a: int, b: int) -> None:
+            count_shifted(inputs[a:b], guess[a:b], cuts, leaf, *nodes, self.members, out[a:b])
+
+        in_parallel(count, len(inputs), len(self.roots) * WORK_BYTES, threads)
         return out
 
     def pruned(self, leaf: int) -> Trees:
@@ -145,11 +156,11 @@ def leaf_of(row, node, feature, threshold, right):
     return node
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def find_leaves(inputs, roots, feature, threshold, right):
     """(T, n) int64 leaves of the inputs (n, I)."""
     out = np.empty((len(roots), len(inputs)), np.int64)
-    for n in prange(len(inputs)):
+    for n in range(len(inputs)):
         for t in range(len(roots)):
             out[t, n] = leaf_of(inputs[n], roots[t], feature, threshold, right)
     return out
@@ -171,10 +182,10 @@ def range_of(row, tree, leaf, roots, feature, threshold, right, start):
     return begin, end
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def count_choices(inputs, leaf, roots, feature, threshold, right, start, members, out):
     """Adds to out (n, K) the mean over trees of the shares of each choice where inputs (n, I) end."""
-    for n in prange(len(inputs)):
+    for n in range(len(inputs)):
         for t in range(len(roots)):
             begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
             share = 1.0 / (len(roots) * max(end - begin, 1))
@@ -182,10 +193,10 @@ def count_choices(inputs, leaf, roots, feature, threshold, right, start, members
                 out[n, members[i]] += share
 
 
-@njit(cache=True, parallel=True)
+@njit(cache=True, nogil=True)
 def count_shifted(inputs, guess, cuts, leaf, roots, feature, threshold, right, start, members, out):
     """`count_choices` of residuals: each member plus guess (n,) counts in the bin that cuts (K − 1,) give."""
-    for n in prange(len(inputs)):
+    for n in range(len(inputs)):
         for t in range(len(roots)):
             begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
             share = 1.0 / (len(roots) * max(end - begin, 1))

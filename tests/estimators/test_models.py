@@ -110,6 +110,13 @@ def test_a_time_limit_ends_a_fit_that_would_go_on():
     assert not imputer.transform(gaps(20, 3)).isna().any().any()
 
 
+def test_a_time_limit_bounds_the_forest_of_a_large_table():
+    imputer = BigLearnImputer(model="forest", time_limit_s=0.3, progress=False).fit(gaps(2100))
+    counts = {len(t.roots) for c in imputer.sampler_.forest.columns for t in c.trees.values()}
+    assert max(counts) <= 12
+    assert not imputer.transform(gaps(20, 3)).isna().any().any()
+
+
 def test_few_rows_decide_nothing_and_both_models_count_alike():
     imputer = BigLearnImputer(**QUICK).fit(gaps(20))
     assert "no held-out rows" in imputer.report_["why"]
