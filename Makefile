@@ -1,5 +1,5 @@
 # make reproduce: environment, then every stage · make test: environment, then the tests.
-# QUALITY=long trains four times as long as the default: the best scores without a limit on time.
+# QUALITY=long trains five times as long as the default: the best scores without a limit on time.
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3
 QUALITY ?= default

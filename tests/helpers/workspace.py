@@ -147,5 +147,7 @@ def check_curves(work: Workspace) -> None:
     for path in (work.where.plots / "train" / "plots" / "metrics").glob("*.tsv"):
         steps = [int(line.split("\t")[0]) for line in path.read_text(encoding="utf8").splitlines()[1:]]
         assert steps == sorted(set(steps)) and set(steps) <= set(wanted), path.name
-        if path.stem in ("generator_loss", "discriminator_loss", "cross_entropy"):
+        if path.stem in ("generator_loss", "discriminator_loss"):
+            assert steps == adversarial, path.name
+        if path.stem in ("cross_entropy", "energy_score"):
             assert steps == wanted, path.name
