@@ -35,7 +35,7 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(3000, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(2400, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
@@ -55,7 +55,7 @@ class TrainParams:
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
     adversarial_start: float = ranged(
-        0.4, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
+        0.25, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
     )
     energy_weight: float = ranged(
         2.0,
@@ -64,7 +64,7 @@ class TrainParams:
         "weight of the energy score of two draws of the continuous targets; 0 and final 0: no second draw",
     )
     energy_final_weight: float = ranged(
-        1.0, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
+        0.5, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
     )
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
     mismatch_weight: float = ranged(

@@ -140,10 +140,14 @@ def checkpoint_steps(work: Workspace) -> list[int]:
 
 
 def check_curves(work: Workspace) -> None:
-    """Every curve has one line for each log interval, in order."""
-    wanted = list(range(4, work.params.train.steps + 1, 4))
+    """Every curve has one line for each log interval, in order; those of the discriminator from its first turn on."""
+    train = work.params.train
+    wanted = list(range(4, train.steps + 1, 4))
+    adversarial = [line for line in wanted if line - 1 >= train.adversarial_start * train.steps]
     for path in (work.where.plots / "train" / "plots" / "metrics").glob("*.tsv"):
         steps = [int(line.split("\t")[0]) for line in path.read_text(encoding="utf8").splitlines()[1:]]
         assert steps == sorted(set(steps)) and set(steps) <= set(wanted), path.name
-        if path.stem in ("generator_loss", "discriminator_loss", "cross_entropy"):
+        if path.stem in ("generator_loss", "discriminator_loss"):
+            assert steps == adversarial, path.name
+        if path.stem in ("cross_entropy", "energy_score"):
             assert steps == wanted, path.name
