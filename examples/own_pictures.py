@@ -65,7 +65,17 @@ def main(photos: Path | None, out: Path, steps: int = 2500, size: int = SIZE, se
         photos = out / "photos"
         make_pictures(photos, 400, seed)
     settings = ["--set", f"prepare.image_size_px={size}", "--set", f"train.steps={steps}", "--seed", str(seed)]
-    command = [sys.executable, "-m", "pipeline.app.cli", "fit", str(photos), "-o", str(out / "model"), "--force", *settings]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.app.cli",
+        "fit",
+        str(photos),
+        "-o",
+        str(out / "model"),
+        "--force",
+        *settings,
+    ]
     subprocess.run(command, check=True)  # the same as: biglearn fit photos -o model …
     sampler = Sampler.load(out / "model" / "data" / "models" / "generator")
     new = sampler.sample(64, seed=seed)
@@ -95,7 +105,11 @@ def main(photos: Path | None, out: Path, steps: int = 2500, size: int = SIZE, se
 
 def _beside(rows: np.ndarray, observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     """(N·(K+2), C): a line a picture, with the picture, what was given, and the K draws."""
-    return np.concatenate([rows[None], np.where(observed, rows, np.nan)[None], draws]).swapaxes(0, 1).reshape(-1, rows.shape[1])
+    return (
+        np.concatenate([rows[None], np.where(observed, rows, np.nan)[None], draws])
+        .swapaxes(0, 1)
+        .reshape(-1, rows.shape[1])
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python survey_estimate.py
 
-The survey is made up: income rises by 2.0 a year of schooling, and the higher the schooling, the more often the
-answer about income is missing. So the rows without gaps are no fair sample, and one filled table, taken for the
-truth, claims more than it knows. Several tables, each a draw of all gaps together, give estimate and error.
+The question is the mean income. The survey is made up: income rises with schooling, and the higher the schooling, the
+more often the answer about income is missing. So the rows without gaps are no fair sample, and one filled table,
+taken for the truth, claims more than it knows. Several tables, each a draw of all gaps together, give estimate and error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ import pandas as pd
 
 from biglearn import BigLearnImputer
 
-TRUE_SLOPE = 2.0  # income, in thousands, a year of schooling
-
 
 def survey(rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(the survey as it was answered, with gaps; the truth), (rows, 4) each."""
@@ -25,7 +23,7 @@ def survey(rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     region = rng.choice(["north", "south", "coast"], rows, p=[0.5, 0.3, 0.2])
     school = np.clip(rng.normal(12, 3, rows) + (region == "coast"), 6, 20).round()
     age = rng.integers(20, 65, rows)
-    income = 10 + TRUE_SLOPE * school + 0.2 * age + 4 * (region == "north") + rng.normal(0, 5, rows)
+    income = 10 + 2 * school + 0.2 * age + 4 * (region == "north") + rng.normal(0, 5, rows)
     truth = pd.DataFrame({"region": region, "age": age, "school": school, "income": income.round(1)})
     answered = truth.copy()
     answered.loc[rng.random(rows) < 1 / (1 + np.exp(2 - 0.25 * (school - 10))), "income"] = np.nan
@@ -33,14 +31,9 @@ def survey(rows: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
     return answered, truth
 
 
-def slope(table: pd.DataFrame) -> tuple[float, float]:
-    """(estimate, its variance) of income a year of schooling, by least squares with age and region beside it."""
-    columns = [np.ones(len(table)), table["school"], table["age"]]
-    design = np.column_stack([*columns, table["region"] == "north", table["region"] == "coast"]).astype(float)
-    inverse = np.linalg.inv(design.T @ design)
-    coefficients = inverse @ design.T @ table["income"].to_numpy(float)
-    noise = table["income"].to_numpy(float) - design @ coefficients
-    return coefficients[1], inverse[1, 1] * (noise @ noise) / (len(table) - design.shape[1])
+def mean_income(table: pd.DataFrame) -> tuple[float, float]:
+    """(estimate, its variance) from one table without gaps."""
+    return table["income"].mean(), table["income"].var() / len(table)
 
 
 def pool(estimates: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
@@ -57,13 +50,16 @@ def main(rows: int = 1000, draws: int = 20, steps: int = 1200, seed: int = 0) ->
     answered, truth = survey(rows, seed)
     imputer = BigLearnImputer(steps=steps, random_state=seed).fit(answered)
     filled = imputer.sample(answered, draws=draws)
-    estimates, variances = np.array([slope(table) for table in filled]).T
-    found = {name: slope(table) for name, table in (("no gaps (the truth)", truth), ("complete rows", answered.dropna()))}
-    found["one table of best guesses"] = slope(imputer.transform(answered))
+    estimates, variances = np.array([mean_income(table) for table in filled]).T
+    found = {
+        "no gaps (the truth)": mean_income(truth),
+        "complete rows alone": mean_income(answered.dropna()),
+        "one table of best guesses": mean_income(imputer.transform(answered)),
+    }
     found = {name: (estimate, np.sqrt(variance)) for name, (estimate, variance) in found.items()}
     found[f"{draws} draws, pooled"] = pool(estimates, variances)
     gaps = answered["income"].isna().mean()
-    print(f"{rows} rows, {gaps:.0%} without income; income a year of schooling, made with {TRUE_SLOPE}:")
+    print(f"{rows} rows, {gaps:.0%} without income; mean income in thousands:")
     for name, (estimate, error) in found.items():
         print(f"  {name:<26} {estimate:5.2f} ± {error:.2f}")
     return found

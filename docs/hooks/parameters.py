@@ -17,7 +17,9 @@ def listed(text: str, names: Iterable[str]) -> str:
     one = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
     start = re.compile(rf"(?:^|(?<=[.;)]))\s*((?:{one})(?:, (?:{one}))*):\s")
     paragraphs = text.split("\n\n")
-    return "\n\n".join(_entries(" ".join(p.split()), start) if start.search(" ".join(p.split())) else p for p in paragraphs)
+    return "\n\n".join(
+        _entries(" ".join(p.split()), start) if start.search(" ".join(p.split())) else p for p in paragraphs
+    )
 
 
 def _entries(paragraph: str, start: re.Pattern) -> str:
