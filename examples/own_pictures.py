@@ -95,8 +95,9 @@ def main(photos: Path | None, out: Path, steps: int = 2500, size: int = SIZE, se
 
     if sampler.schema.label_token is not None:
         token = sampler.schema.tokens[sampler.schema.label_token]
-        rows = np.full((8 * len(token.categories), len(sampler.schema.columns)), np.nan, np.float32)
-        rows[:, token.columns[0]] = np.repeat(np.arange(len(token.categories)), 8)
+        words = sampler.schema.categories[token.name]
+        rows = np.full((8 * len(words), len(sampler.schema.columns)), np.nan, np.float32)
+        rows[:, token.columns[0]] = np.repeat(np.arange(len(words)), 8)
         sheet(sampler, sampler.complete(rows, seed=seed)[0], 8, out / "classes.png")
         written.append(out / "classes.png")
     print("written:", ", ".join(map(str, written)))
