@@ -1,5 +1,6 @@
 # make reproduce: environment, then every stage · make test: environment, then the tests.
 # QUALITY=long trains five times as long as the default: the best scores without a limit on time.
+# make docs: the site · make pictures: the pictures that it shows, from data/ (Chromium is needed).
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3
 QUALITY ?= default
@@ -13,7 +14,7 @@ READY := $(VENV)/.ready
 # `python` and `dvc` of every target are the environment's
 export PATH := $(CURDIR)/$(RUN):$(PATH)
 
-.PHONY: environment reproduce serve test test-slow test-slow-short lint format deps golden bench gpu clean
+.PHONY: docs pictures environment reproduce serve test test-slow test-slow-short lint format deps golden bench gpu clean
 
 environment: $(READY)
 
@@ -60,6 +61,13 @@ deps: environment
 
 golden: environment
 	$(RUN)/python -m tests.helpers.golden
+
+docs: environment
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --strict
+	@echo "site/index.html; with search: $(RUN)/python -m http.server -b 127.0.0.1 -d site"
+
+pictures: reproduce
+	$(RUN)/python -m tests.helpers.pictures
 
 bench: environment
 	for script in task_sampling attention losses training_step gmm25; do $(RUN)/python -m benchmarks.$$script; done

@@ -29,10 +29,10 @@ from pipeline.model.sampler import Sampler
 from pipeline.rows.image_schema import image_label_schema
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")] + sorted(
     (ROOT / "docs").rglob("*.md")
 )
-FOLDERS = ("pipeline", "kernels", "flows", "benchmarks", "tests", "docs")
+FOLDERS = ("pipeline", "kernels", "flows", "benchmarks", "tests", "docs", "examples")
 FILE_ENDINGS = ("json", "npy", "npz", "csv", "html", "py", "md", "png", "jpg", "yaml", "safetensors")
 DIGITS = [str(i) for i in range(10)]
 

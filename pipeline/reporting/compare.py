@@ -28,7 +28,8 @@ from pipeline.base.paths import Paths, default_root
 from pipeline.base.revisions import resolve
 from pipeline.reporting import charts, page_pictures, sections
 
-NEEDED = ("params.yaml", "data/metrics", "data/plots", "data/models/progress")
+NEEDED = ("params.yaml", "data/metrics", "data/plots")
+MODELS, PROGRESS = "data/models", "data/models/progress"  # no progress in pictures where rows are no images
 PICTURE_FOLDERS = ("evaluate", "simulate", "tasks")
 CURVE_POINT = re.compile(r"_s\d\d$")  # completion_rmse_s30: a point of a curve that is drawn, at |S|/L = .3
 USAGE = "usage: python -m pipeline.reporting.compare REVISION_A REVISION_B [PAGE.html]"
@@ -74,7 +75,8 @@ def compare(rev_a: str, rev_b: str, out: Path, root: Path | None = None) -> Path
 def side(root: Path, name: str, commit: str, folder: Path) -> Iterator[Side]:
     """The files of a revision below `folder`, or the workspace's own."""
     if not commit:
-        missing = [path for path in NEEDED if not (root / path).exists()]
+        wanted = NEEDED if (root / MODELS).is_dir() and not (root / PROGRESS).exists() else (*NEEDED, PROGRESS)
+        missing = [path for path in wanted if not (root / path).exists()]
         yield Side(name, "", Paths(root), missing)
         return
     from dvc.api import DVCFileSystem
@@ -83,7 +85,7 @@ def side(root: Path, name: str, commit: str, folder: Path) -> Iterator[Side]:
 
     fs = DVCFileSystem(url=str(root), rev=commit)
     missing = []
-    for path in NEEDED:
+    for path in (*NEEDED, PROGRESS):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -93,8 +95,21 @@ def side(root: Path, name: str, commit: str, folder: Path) -> Iterator[Side]:
             DataIndexDirError,
             OSError,
         ):  # absent from the revision, or its file from the cache and every remote
-            missing.append(path)
+            there = _names(fs, MODELS) if path == PROGRESS else None
+            if there is None or any(name.endswith(PROGRESS) for name in there):
+                missing.append(path)
     yield Side(name, commit[:12], Paths(folder), missing)
+
+
+def _names(fs: Any, path: str) -> list[str] | None:
+    """Paths in a folder of a revision; None: there is none, or neither cache nor remote has the list of its files."""
+    from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
+
+    try:
+        return fs.ls(path, detail=False)
+    except (DvcException, DataIndexDirError, OSError):
+        return None
 
 
 def content(a: Side, b: Side) -> dict[str, Any]:
