@@ -64,7 +64,11 @@ def test_a_file_goes_through_fetch_and_prepare(tmp_path):
 BAD_FILES = {
     "empty file": ("a.csv", b"", "not a readable table"),
     "header only": ("a.csv", b"x,y\n", "must hold rows and columns. Got 0 rows, 2 columns"),
-    "wrong line": ("a.csv", "stadt\nZürich\nÖ\n".encode() + b"K\xf6ln\n", "a.csv, line 4: must be UTF-8 as the rest of"),
+    "wrong line": (
+        "a.csv",
+        "stadt\nZürich\nÖ\n".encode() + b"K\xf6ln\n",
+        "a.csv, line 4: must be UTF-8 as the rest of",
+    ),
     "broken gzip": ("a.csv.gz", b"\x1f\x8b\x08broken", "not a readable table"),
     "broken parquet": ("a.parquet", b"PAR1 no", "not a readable table"),
     "unknown suffix": ("a.ods", b"PK", r"must be one of \.csv, .* or postgresql://…. Got '.ods'"),
