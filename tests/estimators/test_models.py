@@ -60,7 +60,7 @@ def test_saved_models_give_the_same_answers_without_pickle(fitted, tmp_path):
 
 
 def test_a_fit_repeats_itself_whatever_the_threads():
-    frame = gaps()
+    frame = gaps(90)
     one, two = (BigLearnImputer(n_jobs=n, **QUICK).fit(frame) for n in (1, 2))
     pd.testing.assert_frame_equal(one.sample(frame, 1)[0], two.sample(frame, 1)[0])
     assert one.report_["columns"] == two.report_["columns"]
