@@ -80,7 +80,7 @@ def work_for(rows: int, columns: int, preset: str, validation_share: float, aske
     batch = _given(asked["batch_size"], 64 if rows < LARGE_ROWS else 256)
     steps = _given(asked["steps"], min(chosen.steps, max(150, chosen.steps * rows // 960)))
     if asked["max_epochs"] is not None:
-        steps = min(steps, asked["max_epochs"] * rows // max(1, batch))
+        steps = min(steps, max(1, asked["max_epochs"] * rows // max(1, batch)))
     share = max(validation_share, SMALL_SHARE) if validation_share > 0 and small else validation_share
     columns = max(1, columns)
     room = chosen.most_members * MEMBER_INPUTS / (FEWEST_TREES * columns * min(columns, MOST_TRIED))
