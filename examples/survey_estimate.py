@@ -45,10 +45,12 @@ def pool(estimates: np.ndarray, variances: np.ndarray) -> tuple[float, float]:
     return estimates.mean(), np.sqrt(variances.mean() + (1 + 1 / len(estimates)) * between)
 
 
-def main(rows: int = 1000, draws: int = 20, steps: int = 1200, seed: int = 0) -> dict[str, tuple[float, float]]:
+def main(
+    rows: int = 1000, draws: int = 20, model: str = "auto", steps: int | None = None, seed: int = 0
+) -> dict[str, tuple[float, float]]:
     """method → (estimate, standard error), printed beside the truth."""
     answered, truth = survey(rows, seed)
-    imputer = BigLearnImputer(steps=steps, random_state=seed).fit(answered)
+    imputer = BigLearnImputer(model=model, steps=steps, random_state=seed).fit(answered)
     filled = imputer.sample(answered, draws=draws)
     estimates, variances = np.array([mean_income(table) for table in filled]).T
     found = {
@@ -67,6 +69,8 @@ def main(rows: int = 1000, draws: int = 20, steps: int = 1200, seed: int = 0) ->
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in (("rows", 1000), ("draws", 20), ("steps", 1200), ("seed", 0)):
+    parser.add_argument("--model", default="auto", help="auto, network or forest; auto if not given")
+    parser.add_argument("--steps", type=int, help="of the network, at most; by the number of rows if not given")
+    for name, value in (("rows", 1000), ("draws", 20), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value, help=f"{value} if not given")
     main(**vars(parser.parse_args()))

@@ -38,7 +38,7 @@ def test_rubins_rules():
 
 
 def test_a_survey_is_filled_and_pooled(capsys):
-    found = program("survey_estimate").main(rows=300, draws=4, steps=40)
+    found = program("survey_estimate").main(rows=300, draws=4, model="network", steps=40)
     assert list(found) == ["no gaps (the truth)", "complete rows alone", "one table of best guesses", "4 draws, pooled"]
     assert found["complete rows alone"][0] < found["no gaps (the truth)"][0] - 0.5, "the gaps do not matter"
     assert found["4 draws, pooled"][1] > found["one table of best guesses"][1], "draws must not claim more"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pipeline.base import streams
@@ -86,3 +87,10 @@ def test_a_terminal_gets_a_bar():
 def test_a_note_is_a_line(capsys):
     note("evaluate: left out")
     assert capsys.readouterr().err == "evaluate: left out\n"
+
+
+def test_a_log_file_gets_lines_of_an_array_too():
+    """BigLearnImputer.sample goes through an array of seeds, which has no truth value."""
+    stream = io.StringIO()
+    assert list(progress(np.arange(3), "draw", file=stream)) == [0, 1, 2]
+    assert list(progress([], "draw", file=stream)) == [] and list(progress(None, "draw", total=2, file=stream)) == []

@@ -17,6 +17,7 @@ import requests
 INSTALLED = shutil.which("chromium") is not None and shutil.which("chromedriver") is not None
 FLAGS = (
     "--headless",
+    "--hide-scrollbars",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",

@@ -45,7 +45,10 @@ def photograph_demo(model: Path, file: Path, width: int = 1200, height: int = 95
     command = [sys.executable, "-m", "pipeline.app.cli", "demo", str(model), "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        address = process.stdout.readline().split()[1]
+        words = process.stdout.readline().split()
+        if len(words) < 2:
+            raise RuntimeError(f"The demo of {model} must start. Got the message above.")
+        address = words[1]
         with browser(width, height, dark) as page:
             page.open(address)
             page.wait("return document.body.dataset.ready === 'yes'")
