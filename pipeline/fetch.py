@@ -17,6 +17,7 @@ from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.datasets import get_source
 from pipeline.datasets.download import obtain
+from pipeline.datasets.folder_files import folder_files
 from pipeline.datasets.local import fingerprint
 
 
@@ -33,7 +34,7 @@ def run(params: Params, where: Paths) -> None:
                 shutil.copyfile(path, fresh / path.name)
         manifest = [{"name": f.name, "size": f.size, "sha256": f.sha256} for f in source.files]
         if source.reads_path:
-            manifest += _copy_user_data(params.dataset.path, fresh)
+            manifest += _copy_user_data(params.dataset.path, fresh, where.root)
         if source.local is not None:
             manifest.append(fingerprint(source.local(params)))
         write_json(fresh / "manifest.json", {"dataset": source.name, "files": manifest})
@@ -41,17 +42,34 @@ def run(params: Params, where: Paths) -> None:
     print(f"fetch: {source.name}, {len(found)} files verified")
 
 
-def _copy_user_data(path: str, folder: Path) -> list[dict]:
-    """Copies the file or folder `path` into `folder`; its entries of the manifest. Raises ParamsError."""
+def _copy_user_data(path: str, folder: Path, root: Path) -> list[dict]:
+    """Copies the file or folder `path` into `folder`; its entries of the manifest. Raises ParamsError.
+
+    Of a folder: what `folder_files` finds, under names that are text; what it leaves out is printed. Rights are not
+    copied: the copy can be replaced by the next run, whatever the rights of the user's own files are.
+    """
     if not path or not Path(path).exists():
         raise ParamsError(f"Parameter 'dataset.path' must name a file or folder that exists. Got {path!r}.")
     kept, target = Path(path), folder / Path(path).name
+    copied, left_out = [], []
     if kept.is_dir():
-        shutil.copytree(kept, target)
+        target.mkdir()
+        found = folder_files(kept, own=root)
+        pairs, left_out = [(source, target / name) for name, source in found.names.items()], found.left_out
     else:
-        shutil.copyfile(kept, target)
-    files = sorted(p for p in target.rglob("*") if p.is_file()) if target.is_dir() else [target]
-    return [{"name": f.relative_to(folder).as_posix(), "size": f.stat().st_size, "sha256": sha256(f)} for f in files]
+        pairs = [(kept, target)]
+    for source, place in pairs:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, place)
+            copied.append(place)
+        except PermissionError as error:
+            if not kept.is_dir():
+                raise
+            left_out.append((place.relative_to(target).as_posix(), f"cannot be read: {error.strerror}"))
+    for name, why in left_out:
+        print(f"fetch: left out {name}: {why}")
+    return [{"name": f.relative_to(folder).as_posix(), "size": f.stat().st_size, "sha256": sha256(f)} for f in copied]
 
 
 def main() -> None:

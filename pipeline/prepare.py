@@ -17,6 +17,8 @@ from pipeline.rows.permutation import IN_MEMORY_ROWS, walked
 from pipeline.rows.row_file import Rows, chunk_rows, chunks
 from pipeline.rows.schema import Schema
 
+FEWEST_ROWS = 2  # of a split
+
 
 def run(params: Params, where: Paths) -> None:
     """Writes data/tokens/{schema.json, train.npy, test.npy, summary.json}, all or nothing; rows go there in chunks."""
@@ -24,8 +26,8 @@ def run(params: Params, where: Paths) -> None:
     parts = dict(zip(("train", "test"), split(data, params), strict=True))
     facts = {}
     for name, part in parts.items():
-        if len(part) < 2:
-            raise ValueError(f"the {name} split must have at least 2 rows. Got {len(part)}.")
+        if len(part) < FEWEST_ROWS:
+            raise ValueError(f"the {name} split must have at least {FEWEST_ROWS} rows or images. Got {len(part)}.")
         facts[name] = _checked(data.schema, part)
     with replaced_folder(where.tokens) as fresh:
         write_text(fresh / "schema.json", data.schema.to_json())
@@ -123,10 +125,19 @@ def _shuffled(n: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _held_out(schema: Schema, rows: Rows, order: Callable[[np.ndarray], np.ndarray], share: float) -> np.ndarray:
-    """(N,) bool by place: the first `share` of the shuffled rows of each class (of all rows where there is no label)."""
+    """(N,) bool by place: the first `share` of the shuffled rows of each class (of all rows where there is no label).
+
+    Where that would leave a split with fewer than FEWEST_ROWS, as classes of two or three rows do: so many of all rows,
+    the commonest classes first, whatever the class. Raises ValueError for too few rows.
+    """
     out = np.zeros(len(rows), bool)
+    if len(rows) < 2 * FEWEST_ROWS:
+        raise ValueError(
+            f"the data must have at least {2 * FEWEST_ROWS} rows or images, {FEWEST_ROWS} to train on and {FEWEST_ROWS} "
+            f"held out (prepare.test_share). Got {len(rows)}."
+        )
     if not schema.label:
-        out[: round(share * len(rows))] = True
+        out[: _between(round(share * len(rows)), len(rows))] = True
         return out
     labels = np.concatenate([schema.labels(part).astype(np.int32) for part in chunks(rows)])
     shuffled = np.empty_like(labels)
@@ -136,7 +147,21 @@ def _held_out(schema: Schema, rows: Rows, order: Callable[[np.ndarray], np.ndarr
     for label in np.unique(shuffled):
         members = np.flatnonzero(shuffled == label)
         out[members[: round(share * len(members))]] = True
+    if FEWEST_ROWS <= out.sum() <= len(rows) - FEWEST_ROWS:
+        return out
+    print("prepare: the classes are too small to be split each on its own; rows are held out of all together")
+    rank = np.zeros(len(rows), np.int64)  # of a row in its class
+    for label in np.unique(shuffled):
+        members = np.flatnonzero(shuffled == label)
+        rank[members] = np.arange(len(members))
+    out[:] = False
+    out[np.argsort(-rank, kind="stable")[: _between(round(share * len(rows)), len(rows))]] = True
     return out
+
+
+def _between(held_out: int, rows: int) -> int:
+    """`held_out`, as near as leaves both splits FEWEST_ROWS."""
+    return min(max(held_out, FEWEST_ROWS), rows - FEWEST_ROWS)
 
 
 @dataclass(frozen=True)

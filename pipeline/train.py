@@ -24,6 +24,7 @@ from pipeline.base.devices import choose_device
 from pipeline.base.files import check_sha256, write_json
 from pipeline.base.params import Params, merge_params, to_dict
 from pipeline.base.paths import Paths
+from pipeline.base.runs import Run, other_runs, run_of, start_sentence
 from pipeline.base.stage import run_stage
 from pipeline.base.stopping import Stopped, StopRequest, stop_requests
 from pipeline.base.streams import progress
@@ -36,7 +37,7 @@ from pipeline.rows.schema import Schema
 from pipeline.training import distributed
 from pipeline.training.batches import Batch, BatchReader, Counts, read_ahead
 from pipeline.training.build import build_step
-from pipeline.training.checkpoint import Checkpoints, run_key
+from pipeline.training.checkpoint import Checkpoints
 from pipeline.training.clock import Clock
 from pipeline.training.graphs import GraphedStep
 from pipeline.training.log import TrainingLog
@@ -98,11 +99,15 @@ def _train(params: Params, where: Paths, device: torch.device, world: distribute
     schema = Schema.load(where.tokens / "schema.json")
     reader = _reader(params, where, schema, world, seed)
     state = build_step(params, schema, device, seed, sharing=_sharing(params, world))
+    this = _run(params, where)
     checkpoints = Checkpoints(
-        where.checkpoints / _key(params, where),
-        {"curves": where.plots / "train", "progress": where.models / "progress"},
+        where.checkpoints / this.key, {"curves": where.plots / "train", "progress": where.models / "progress"}, this
     )
     resumed = checkpoints.restore(state, put_back=world.is_first)
+    if world.is_first:
+        said = start_sentence(this, resumed.step, other_runs(where.checkpoints, this.key))
+        if said:
+            print(f"train: {said}", flush=True)
     advance = GraphedStep(state) if _graphs(params, device, world) else state
     first_step = done = resumed.step
     train = params.train
@@ -212,16 +217,20 @@ def _reader(params: Params, where: Paths, schema: Schema, world: distributed.Wor
     )
 
 
-def _key(params: Params, where: Paths) -> str:
+def _run(params: Params, where: Paths) -> Run:
     relevant = {k: v for k, v in to_dict(params).items() if k in GROUPS}
     for name in HOW_IT_RUNS:
         del relevant["train"][name]
-    parts = (where.tokens / "summary.json", where.tokens / "schema.json", where.tasks / "train" / "bank.json")
+    parts = {
+        "the training rows": where.tokens / "summary.json",
+        "the schema": where.tokens / "schema.json",
+        "the task bank": where.tasks / "train" / "bank.json",
+    }
     package = Path(__file__).parent
     places = [package / name for name in CODE] + [package.parent / "kernels" / name for name in KERNELS]
     files = [file for place in places for file in ([place] if place.is_file() else sorted(place.glob("*.py")))]
     code = {file.relative_to(package.parent).as_posix(): file for file in files}
-    return run_key(relevant, "".join(p.read_text(encoding="utf8") for p in parts), code)
+    return run_of(relevant, {name: path.read_text(encoding="utf8") for name, path in parts.items()}, code)
 
 
 def _sharing(params: Params, world: distributed.World) -> Sharing:

@@ -1,4 +1,4 @@
-"""The command `biglearn`: fit, sample, complete, impute, init, evaluate, simulate, report, compare, doctor, demo.
+"""The command `biglearn`: inspect, fit, sample, complete, impute, init, evaluate, simulate, report, compare, doctor, demo.
 
     biglearn fit faces/ -o model && biglearn complete model photo.png --given upper --draws 8 -o draws.png
 

@@ -123,8 +123,16 @@ def examples(text: str) -> str:
 
 
 # -- what the commands share ---------------------------------------------------------------------------------------
-def check_new(output: Path, force: bool) -> None:
-    if output.exists() and not force:
-        raise ValueError(f"{output} is already there; --force overwrites it.")
-    if output.exists() and output.is_dir() and output.suffix:
-        raise ValueError(f"{output} must be a file. Got a folder.")
+def check_new(output: Path, force: bool, *, folder: bool | None = None) -> Path:
+    """Where to write `output`, asked before the work; folder: what will be written, None: a folder where there is no
+    suffix. Raises ValueError for what must not be replaced."""
+    from pipeline.app.outputs import output_place
+
+    return output_place(output, force, folder=folder)
+
+
+def made(output: Path) -> None:
+    """Notes that biglearn has just written `output`, so that --force may replace it later."""
+    from pipeline.app.outputs import made as note
+
+    note(output)

@@ -57,7 +57,16 @@ def examine(root: Path | None = None, *, network: bool = False) -> list[Finding]
     where = Paths(root or default_root())
     findings = [_python(), *map(_package, REQUIRED), *(_optional(n, fix) for n, fix in OPTIONAL.items())]
     findings += [_device(), _triton(), _params(where), _writable(where), _disk(where), _memory(), _mirror()]
-    findings += [_caches(), _git(where), _dvc(where), _inputs(where), _links(where), _prefect(), _names()]
+    findings += [
+        _caches(),
+        _git(where),
+        _dvc(where),
+        _inputs(where),
+        _links(where),
+        _prefect(),
+        _names(),
+        _checkpoints(where),
+    ]
     return findings + (_mirrors(where) if network else [])
 
 
@@ -168,6 +177,18 @@ def _disk(where: Paths) -> Finding:
         f"{free:.1f} GB free",
         "" if enough else "dvc gc --workspace frees old results",
     )
+
+
+def _checkpoints(where: Paths) -> Finding:
+    """Training that was stopped and not gone on with keeps its last two states until somebody removes them."""
+    from pipeline.base.runs import other_runs
+
+    runs = other_runs(where.checkpoints)
+    size = sum(run.size for run in runs) / 1e9
+    if not runs:
+        return Finding("checkpoints", "ok", "none of unfinished runs")
+    detail = f"{len(runs)} unfinished runs, {size:.2f} GB, the last at step {runs[0].step}"
+    return Finding("checkpoints", "ok", detail, f"train with their parameters to go on, or rm -r {where.checkpoints}")
 
 
 def _memory() -> Finding:

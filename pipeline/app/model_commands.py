@@ -21,6 +21,7 @@ from pipeline.app.command_group import (
     app,
     check_new,
     examples,
+    made,
 )
 from pipeline.app.filling import FIT_ROWS
 from pipeline.app.table_options import TableInput, reads_tables
@@ -83,7 +84,7 @@ def sample(
     """Draw new rows: joint samples, or samples given some cells."""
     import numpy as np
 
-    check_new(output, force)
+    output = check_new(output, force)
     from pipeline.exchange.writing import check_output, write_rows
     from pipeline.tables.parts import assign
 
@@ -91,10 +92,13 @@ def sample(
     check_output(output, sampler.schema)
     if sampler.schema.table and is_table(output):
         write_sampled(sampler, count, output, known or [], seed)
+        if output.is_file():
+            made(output)
         print(f"sample: {count} rows in {output}")
         return
     rows = assign(sampler.schema, np.full((count, len(sampler.schema.columns)), np.nan, np.float32), known or [])
     write_rows(output, _drawn(sampler, rows, ~np.isnan(rows), None, 1, seed), sampler.schema)
+    made(output)
     print(f"sample: {count} rows in {output}")
 
 
@@ -134,7 +138,7 @@ def complete(
     from pipeline.exchange.writing import check_output, write_rows
     from pipeline.tables.parts import assign, named_columns
 
-    check_new(output, force)
+    output = check_new(output, force)
     sampler = _sampler(model, device)
     schema = sampler.schema
     check_output(output, schema)
@@ -147,6 +151,7 @@ def complete(
     targets = np.broadcast_to(named_columns(schema, ask), rows.shape) & ~observed if ask else None
     drawn = _drawn(sampler, rows, observed, targets, draws, seed)
     write_rows(output, drawn, schema, given=rows if rows.shape[0] > 1 or draws > 1 else None)
+    made(output)
     print(f"complete: {draws} draws of {len(rows)} rows in {output}, {observed.mean():.0%} of the cells given")
 
 

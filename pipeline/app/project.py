@@ -16,7 +16,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from pipeline.base.fields import ParamsError
-from pipeline.base.files import write_array, write_text
+from pipeline.base.files import remove_leftovers, write_array, write_text
+from pipeline.base.ownership import made_project
 from pipeline.base.params import Params, load_params, merge_params, to_dict
 from pipeline.base.paths import Paths
 from pipeline.base.stage import stage_lock
@@ -63,17 +64,38 @@ def start_project(root: Path, dataset: str, data: Path, overrides: Sequence[str]
     A project with a finished model is only trained again when `force` is set; one without goes on where it stopped.
     Raises ParamsError for bad overrides, ValueError for a folder that is something else.
     """
-    where = Paths(Path(root))
-    if where.root.exists() and not where.root.is_dir():
+    root = Path(os.path.realpath(root))
+    where = Paths(root)
+    _check_project_place(where, data, force)
+    fixed = [f"seed={seed}", f"dataset.name={dataset}", f"dataset.path={_quoted(str(Path(data).resolve()))}"]
+    params = project_defaults([*fixed, *get_source(dataset).recommended, *overrides])
+    if where.params.is_file():
+        for name, (before, after) in _differences(to_dict(load_params(where.params)), to_dict(params)):
+            print(f"fit: {name} was {before}, is {after}")
+    write_text(where.params, OmegaConf.to_yaml(OmegaConf.create(to_dict(params))))
+    remove_leftovers(where.data)
+    return params
+
+
+def _check_project_place(where: Paths, data: Path, force: bool) -> None:
+    """Raises ValueError where `fit` must not write a project: what is there is not one, or holds a finished model."""
+    root = where.root
+    if root.exists() and not root.is_dir():
         raise ValueError(f"{root} must be a folder. Got a file.")
-    if where.root.is_dir() and any(where.root.iterdir()) and not where.params.is_file():
+    if root == Path(data).resolve() or root in Path(data).resolve().parents:
+        raise ValueError(f"{root} must not hold the data. Got {data}, which lies in it: choose a folder of its own.")
+    if root.is_dir() and any(root.iterdir()) and not where.params.is_file():
         raise ValueError(f"{root} must be empty or a BigLearn project. Got a folder without params.yaml.")
+    if where.params.is_file() and not made_project(root):
+        raise ValueError(
+            f"{root} must be empty or a project that `biglearn fit` wrote. Got a params.yaml that is not its own; "
+            "choose another folder (`biglearn init` sets the parameters of this repository)."
+        )
     if where.generator.is_dir() and not force:
         raise ValueError(f"{root} already holds a trained model; --force trains it anew.")
-    fixed = [f"seed={seed}", f"dataset.name={dataset}", f"dataset.path={_quoted(str(Path(data).resolve()))}"]
-    params = _defaults([*fixed, *get_source(dataset).recommended, *overrides])
-    write_text(where.params, OmegaConf.to_yaml(OmegaConf.create(to_dict(params))))
-    return params
+    place = next(p for p in (root, *root.parents) if p.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ValueError(f"{root} must lie where you may write. Got {place}, which you may only read.")
 
 
 def configure(root: Path, data: Path, overrides: Sequence[str] = ()) -> dict[str, tuple[object, object]]:
@@ -90,8 +112,8 @@ def configure(root: Path, data: Path, overrides: Sequence[str] = ()) -> dict[str
     place = _quoted(_from_root(where.root, data))
     fixed = [f"dataset.name={name}", f"dataset.path={place}", f"dataset.watch={place}"]
     first = [*fixed, *source.recommended, *overrides]
-    suited = source.recommended_for(data, _defaults(first))
-    after = to_dict(_defaults([*fixed, *source.recommended, *suited, *overrides]))
+    suited = source.recommended_for(data, project_defaults(first))
+    after = to_dict(project_defaults([*fixed, *source.recommended, *suited, *overrides]))
     changes = dict(_differences({g: before[g] for g in RECIPE_GROUPS}, {g: after[g] for g in RECIPE_GROUPS}))
     text = where.params.read_text(encoding="utf8")
     for key, (_, value) in changes.items():
@@ -137,14 +159,23 @@ def with_value(text: str, name: str, value: object) -> str:
 
 
 def run_stages(params: Params, root: Path) -> Path:
-    """Runs fetch, prepare, tasks and train in the project; the folder of the generator. Raises what they raise."""
+    """Runs fetch, prepare, tasks and train in the project; the folder of the generator. Raises what they raise.
+
+    The project was made by `fit` for this one model: once it is whole, checkpoints of other tries are removed.
+    """
     from pipeline import fetch, prepare, tasks, train  # these load torch and Numba
+    from pipeline.base.runs import other_runs, remove_runs
 
     where = Paths(Path(root).resolve())
+    if other_runs(where.checkpoints):
+        print("fit: when this model is whole, the checkpoints of other tries in its folder are removed")
     for stage in (fetch, prepare, tasks, train):
         name = stage.__name__.rsplit(".", 1)[-1]
         with stage_lock(name, where):
             stage.run(params, where)
+    said = remove_runs(other_runs(where.checkpoints))
+    if said:
+        print(f"fit: {said}")
     return where.generator
 
 
@@ -164,7 +195,7 @@ def measured_project(root: Path, data: Path | None, overrides: Sequence[str]) ->
     own = where.params.is_file()
     if data is None and not own:
         raise ValueError(f"{root} must be a project that `biglearn fit` wrote, or come with --data. Got a model alone.")
-    params = project_params(root, overrides) if own else _defaults(["evaluate.baselines=false", *overrides])
+    params = project_params(root, overrides) if own else project_defaults(["evaluate.baselines=false", *overrides])
     if data is None:
         yield params, where
         return
@@ -187,7 +218,7 @@ def measured_project(root: Path, data: Path | None, overrides: Sequence[str]) ->
         yield params, other
 
 
-def _defaults(overrides: Sequence[str]) -> Params:
+def project_defaults(overrides: Sequence[str]) -> Params:
     wrong = [o for o in overrides if "=" not in o]
     if wrong:
         raise ParamsError(f"A parameter must look like group.name=value. Got {wrong[0]!r}.")

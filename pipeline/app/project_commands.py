@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
-from pipeline.app.command_group import FAILED, Data, Force, Root, Settings, app, check_new, examples
+from pipeline.app.command_group import FAILED, Data, Force, Root, Settings, app, check_new, examples, made
 from pipeline.app.table_options import TableInput, reads_tables
 from pipeline.app.tables import try_table
 from pipeline.sources.places import is_table
@@ -98,10 +98,12 @@ def compare(
     force: Force = False,
 ) -> None:
     """Compare two git revisions in one page. Parameters, metrics and pictures."""
-    check_new(output, force)
+    output = check_new(output, force, folder=False)
     from pipeline.reporting.compare import compare as write_page
 
-    print(f"compare: {write_page(first, second, output)}")
+    page = write_page(first, second, output)
+    made(output)
+    print(f"compare: {page}")
 
 
 @app.command(epilog=examples("biglearn doctor\nbiglearn doctor --network --json"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.app.command_group import check_new
+from pipeline.app.command_group import check_new, made
 from pipeline.app.table_options import TableInput
 
 if TYPE_CHECKING:
@@ -47,10 +47,11 @@ def fit_table(
     from pipeline.app.filling import fit_rows
     from pipeline.sources.opening import open_source, say
 
-    check_new(output, force)
+    output = check_new(output, force, folder=True)
     with open_source(place, given.reading) as source:
         frame = fit_rows(source, most, seed, say)
     fitted(frame, seed, settings, given).save(output)
+    made(output)
     print(f"fit: model in {output}")
 
 
@@ -111,6 +112,9 @@ def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing
     from pipeline.sources.opening import check_sink, open_source, say
     from pipeline.tables.readable import stamp_names
 
+    one_file = output.path is not None and output.kind != "sqlite"
+    if one_file:
+        output = replace(output, path=check_new(output.path, asked.force, folder=False))
     check_sink(output, asked.force)
     imputer = load_imputer(asked.model) if asked.model is not None else None
     with open_source(place, given.reading) as source:
@@ -128,6 +132,8 @@ def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing
             found = write_filled(
                 source, output, fill, draws=asked.draws, seed=asked.seed, force=asked.force, stamps=stamps
             )
+    if one_file:
+        made(output.path)
     for name, count in found.left.items():
         say(f"note: column {name!r}: {count} cells stay missing.")
     filled = found.missing - sum(found.left.values())

@@ -10,8 +10,8 @@ import io
 import json
 import math
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+NAME_CHARACTERS = 40  # of a file's name in the name of its temporary file: names have at most 255 bytes
 _CANNOT_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
 
 
@@ -43,17 +44,20 @@ def replaced_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def replaced_path(path: Path) -> Iterator[Path]:
-    """The name of an empty file to write, which takes the place of `path` at the end; on failure `path` stays."""
+    """The name of an empty file to write, which takes the place of `path` at the end; on failure `path` stays.
+
+    Its rights are those that the umask leaves.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp")
-    os.close(descriptor)
+    name = _temporary(path)
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     try:
-        yield Path(name)
-        os.chmod(name, 0o644)
+        yield name
+        _keep_private(name, path)
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 
@@ -97,40 +101,76 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill; on success it takes the place of `path`, on failure `path` stays as it was.
 
     The exchange is one system call on Linux file systems that have it; elsewhere two renames, between which a reader
-    finds no folder.
+    finds no folder. Where `path` is a link, the folder that it leads to is replaced, and the link stays.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path)) if os.path.islink(path) else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp"))
+    fresh = _temporary(path)
+    fresh.mkdir()
     try:
         yield fresh
-        os.chmod(fresh, 0o755)
+        _keep_private(fresh, path)
         if not path.exists():
             os.replace(fresh, path)
             return
         if not _exchange(fresh, path):
-            old = Path(tempfile.mkdtemp(dir=path.parent, prefix=_temporary(path), suffix=".tmp"))
+            old = _temporary(path)
+            old.mkdir()
             os.replace(path, old / path.name)
             os.replace(fresh, path)
             fresh = old
-        shutil.rmtree(fresh)
+        remove_tree(fresh)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes a folder of our own and all that is in it, folders without the right to write too."""
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        os.chmod(folder, 0o700)
+        for place, inner, _ in os.walk(folder):
+            for name in inner:
+                if not os.path.islink(os.path.join(place, name)):
+                    os.chmod(os.path.join(place, name), 0o700)
+        shutil.rmtree(folder)
 
 
 def remove_leftovers(folder: Path) -> None:
     """Removes temporary files and folders, up to two levels below `folder`, of processes that were killed."""
     for pattern in (".*.*.*.tmp", "*/.*.*.*.tmp", "*/*/.*.*.*.tmp"):
         for name in glob.glob(pattern, root_dir=folder):  # unlike Path.glob, it bears folders that vanish meanwhile
-            owner, path = name.split(".")[-3], Path(folder) / name
-            if owner.startswith("pid") and owner[3:].isdecimal() and not _is_running(int(owner[3:])):
-                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+            _remove_if_dead(Path(folder) / name)
 
 
-def _temporary(path: Path) -> str:
-    """Start of a temporary name beside `path`: it says who writes it, so that others can tell a leftover."""
-    return f".{path.name}.pid{os.getpid()}."
+def remove_leftovers_of(path: Path) -> None:
+    """Removes what killed processes left of `path` in the folder that holds it, and nothing else there."""
+    path = Path(path)
+    if path.parent.is_dir():
+        for entry in os.scandir(path.parent):
+            if entry.name.startswith(f".{path.name[:NAME_CHARACTERS]}.pid") and entry.name.endswith(".tmp"):
+                _remove_if_dead(Path(entry.path))
+
+
+def _remove_if_dead(path: Path) -> None:
+    owner = path.name.split(".")[-3]
+    if owner.startswith("pid") and owner[3:].isdecimal() and not _is_running(int(owner[3:])):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A new name beside `path`: it says who writes it, so that others can tell a leftover."""
+    return path.parent / f".{path.name[:NAME_CHARACTERS]}.pid{os.getpid()}.{secrets.token_hex(4)}.tmp"
+
+
+def _keep_private(fresh: Path, path: Path) -> None:
+    """Takes from group and others the rights to `fresh` that they have not to `path`, whose place it will take."""
+    if path.exists():
+        mode = fresh.stat().st_mode & 0o777
+        if mode & ~(path.stat().st_mode | 0o700):
+            os.chmod(fresh, mode & (path.stat().st_mode | 0o700))
 
 
 def _is_running(process: int) -> bool:

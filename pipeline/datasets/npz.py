@@ -1,6 +1,7 @@
 """npz: the user's own arrays (dataset.path): `x` and optional `y` in a .npz file, or `x` alone in a .npy file.
 
-x: images (N, H, W) or (N, H, W, 1 or 3), or vectors (N, D); NaN where missing. y: (N,) whole numbers or words.
+x: images (N, H, W) or (N, H, W, 1 or 3), or vectors (N, D); NaN where missing. y: (N,) whole numbers or words, "" where
+unknown. Black and white of images are their least and largest value; 0 and 255 of bytes, unless none exceeds 127.
 Nothing is ever unpickled, and a header is checked against the file and the memory before it is believed. Bytes and
 float32 in a .npy file may be larger than memory: they are read in chunks.
 """
@@ -17,8 +18,9 @@ import numpy as np
 import pandas as pd
 import psutil
 
+from pipeline.base.fields import ParamsError
 from pipeline.base.params import Params
-from pipeline.datasets.categories import category_codes, with_categories
+from pipeline.datasets.categories import MAX_CATEGORIES, category_codes, with_categories
 from pipeline.datasets.source import RawData, Source
 from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.row_file import RowFile, Rows, chunks, read_header
@@ -28,6 +30,8 @@ from pipeline.rows.tokens import Token
 HEADER_BYTES = 4096
 # What Python's zip reader and NumPy raise for a damaged file; RuntimeError and its kind: encrypted, unknown method.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, RuntimeError, SyntaxError, TokenError)
+LISTED_CLASSES = 12
+DARK_BYTES = 127  # bytes that none exceeds are no whole range: masks 0 and 1, digits 0 … 16
 MAX_PATCHES = 64  # what the default patch size aims at
 
 
@@ -77,9 +81,15 @@ def _check_memory(shape: tuple[int, ...], dtype: np.dtype, name: str) -> None:
 
 
 def load(raw: Path, params: Params) -> RawData:
-    """Rows of `x` with the label of `y` behind it. Raises ValueError naming what does not fit."""
-    path = SOURCE.user_file(raw, params)
-    rows, shape = _rows(path)
+    """Rows of `x` with the label of `y` behind it. Prints what was understood; raises ValueError for what does not fit."""
+    data, said = described(SOURCE.user_file(raw, params), params)
+    print(f"npz: {said}")
+    return data
+
+
+def described(path: Path, params: Params) -> tuple[RawData, str]:
+    """(the rows of a file, a sentence that says what they are). Raises ValueError naming what does not fit."""
+    rows, shape = _without_draws(*_rows(path))
     if rows.dtype.kind not in "buif" or len(shape) not in (2, 3, 4) or 0 in shape:
         raise ValueError(
             f"{path}: 'x' must be numbers of shape (N, D), (N, H, W) or (N, H, W, channels). Got {rows.dtype} {shape}."
@@ -87,16 +97,58 @@ def load(raw: Path, params: Params) -> RawData:
     if any(np.isinf(part).any() for part in chunks(rows)) if rows.dtype.kind == "f" else False:
         raise ValueError(f"{path}: 'x' must be finite or NaN (missing). Got an infinity.")
     schema = _vectors(rows) if len(shape) == 2 else _images(rows, shape, params)
+    said = _sentence(path.name, rows, shape, schema)
     if isinstance(rows, np.ndarray) and rows.dtype != np.uint8:
         rows = rows.astype(np.float32)
     y = read_array(path, "y") if path.suffix.lower() == ".npz" and params.prepare.label_token else None
     if y is None:
-        return RawData(schema, rows)
+        return RawData(schema, rows), f"{said}."
+    y = y.ravel() if y.size == len(rows) and y.ndim <= 2 else y  # (N, 1), or (K, N) of draws
     if y.shape != (len(rows),) or y.dtype.kind not in "biuU":
         raise ValueError(f"{path}: 'y' must be {len(rows)} whole numbers or words. Got {y.dtype} of shape {y.shape}.")
-    words, codes = category_codes(pd.Series(y.astype(str)), "y")
+    words, codes = class_codes(y)
     schema = with_categories(schema, {"label": words}, "label", "label")
-    return RawData(schema, np.concatenate([rows, codes[:, None].astype(rows.dtype)], 1))
+    dtype = np.float32 if np.isnan(codes).any() else rows.dtype
+    rows = np.concatenate([rows.astype(dtype, copy=False), codes[:, None].astype(dtype)], 1)
+    counts = np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(words))
+    listed = ", ".join(f"{w} {c}" for w, c in list(zip(words, counts, strict=True))[:LISTED_CLASSES])
+    unknown = int(np.isnan(codes).sum())
+    said += f"; {len(words)} classes: {listed}{', …' if len(words) > LISTED_CLASSES else ''}"
+    return RawData(schema, rows), said + (f"; class unknown: {unknown}." if unknown else ".")
+
+
+def class_codes(y: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """(words, (N,) float32 codes, NaN where the word is empty) of whole numbers or words (N,). Raises ParamsError for
+    more of them than classes can be."""
+    texts = pd.Series(y.astype(str))
+    words = texts[texts != ""].nunique()
+    if words > MAX_CATEGORIES:
+        raise ParamsError(
+            f"'y' must hold at most {MAX_CATEGORIES} different classes. Got {words}; set prepare.label_token=false, "
+            "to train without them."
+        )
+    return category_codes(texts.mask(texts == ""), "y")
+
+
+def _without_draws(rows: Rows, shape: tuple[int, ...]) -> tuple[Rows, tuple[int, ...]]:
+    """K draws of N images (K, N, H, W, channels), as `biglearn complete` writes them, as K·N images."""
+    if len(shape) != 5 or shape[-1] not in (1, 3) or 0 in shape:
+        return rows, shape
+    image = shape[2:]
+    return rows[:].reshape(-1, int(np.prod(image))), (shape[0] * shape[1], *image)
+
+
+def _sentence(name: str, rows: Rows, shape: tuple[int, ...], schema: Schema) -> str:
+    """What an array was read as, for people."""
+    if schema.image is None:
+        return f"{name}: {len(rows)} rows of {shape[1]} numbers, {rows.dtype}"
+    height, width, channels = schema.image
+    low, high = schema.pixel_range
+    missing = sum(int(np.isnan(part).sum()) for part in chunks(rows)) if rows.dtype.kind == "f" else 0
+    return (
+        f"{name}: {len(rows)} images of {width}×{height} pixels, {'grey' if channels == 1 else 'RGB'}, {rows.dtype}; "
+        f"black is {low:g} and white {high:g}" + (f"; {missing} pixels missing" if missing else "")
+    )
 
 
 def _rows(path: Path) -> tuple[Rows, tuple[int, ...]]:
@@ -116,8 +168,11 @@ def _images(rows: Rows, shape: tuple[int, ...], params: Params) -> Schema:
     height, width = shape[1:3]
     channels = 1 if len(shape) == 3 else shape[3]
     if channels not in (1, 3):
-        raise ValueError(f"'x' must have 1 or 3 channels in its last axis. Got {channels} in {shape}.")
-    low, high = (0.0, 255.0) if rows.dtype == np.uint8 else _range(rows)
+        last = "; move them to the end: x.transpose(0, 2, 3, 1)" if shape[1] in (1, 3) else ""
+        raise ValueError(f"'x' must have 1 or 3 channels in its last axis. Got {channels} in {shape}{last}.")
+    low, high = _range(rows)
+    if rows.dtype == np.uint8 and high > DARK_BYTES:
+        low, high = 0.0, 255.0
     if not high > low:
         raise ValueError(f"'x' must have pixels that differ. Got {low} everywhere.")
     patch = params.prepare.patch_size_px or default_patch_size_px(height, width)

@@ -13,15 +13,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.base.data_groups import TableParams
-from pipeline.datasets.image_files import NotAnImage, fit_pixels, image_files, open_image
-from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
-from pipeline.datasets.npz import read_array
+from pipeline.datasets.text import OTHER
+from pipeline.exchange.arrays import rows_of_array
+from pipeline.exchange.pictures import rows_of_folder, rows_of_picture
 from pipeline.rows.schema import TEXT_GROUP, Schema
 from pipeline.sources.opening import read_frame
 from pipeline.sources.places import is_table
 from pipeline.tables.codec import TableCodec
 from pipeline.tables.parts import parse_cell
-from pipeline.tables.readable import SHOWN_CHARACTERS, UNKNOWN_CHARACTER, stamp_names
+from pipeline.tables.readable import SHOWN_CHARACTERS, stamp_names, unknown_character
 
 
 # -- reading -----------------------------------------------------------------------------------------------------
@@ -37,94 +37,47 @@ def read_rows(path: Path, schema: Schema) -> np.ndarray:
         raise ValueError(f"There is no file or folder {path}.")
     suffix = path.suffix.lower()
     if path.is_dir():
-        rows = _rows_of_folder(path, schema)
+        rows = rows_of_folder(path, schema)
     elif suffix in (".npy", ".npz"):
-        rows = _rows_of_array(path, schema)
+        rows = rows_of_array(path, schema)
     elif is_table(path):
         rows = rows_of_frame(read_frame(path), schema, str(path))
     elif suffix == ".txt":
         rows = _rows_of_text(path, schema)
     else:
-        rows, _ = _rows_of_images([path], schema, strict=True)
+        rows = rows_of_picture(path, schema)
     if not len(rows):
         raise ValueError(f"{path} must hold at least one row. Got none.")
     return schema.check_rows(rows)
-
-
-def _rows_of_array(path: Path, schema: Schema) -> np.ndarray:
-    x = read_array(path)
-    if x is None:
-        raise ValueError(f"{path} must have an array named 'x'.")
-    if x.dtype.kind not in "buif":
-        raise ValueError(f"{path}: 'x' must be real numbers. Got {x.dtype}.")
-    columns = len(schema.columns)
-    out = np.full((len(x) if x.ndim else 0, columns), np.nan, np.float32)
-    if x.ndim == 2 and x.shape[1] == columns:
-        out[:] = x
-    elif schema.image is not None and x.ndim >= 2 and int(np.prod(x.shape[1:])) == int(np.prod(schema.image)):
-        out[:, : int(np.prod(schema.image))] = x.reshape(len(x), -1)
-    else:
-        images = f" or images {schema.image}" if schema.image is not None else ""
-        raise ValueError(f"{path}: 'x' must be rows of {columns} columns{images}. Got shape {x.shape}.")
-    y = read_array(path, "y") if path.suffix.lower() == ".npz" else None
-    if y is not None:
-        if schema.label_token is None or y.shape != (len(x),):
-            raise ValueError(f"{path}: 'y' must be one class code per row of data that has labels. Got {y.shape}.")
-        out[:, schema.tokens[schema.label_token].columns[0]] = y
-    return out
-
-
-def _rows_of_folder(path: Path, schema: Schema) -> np.ndarray:
-    """Rows of the images below a folder, in sorted order; attributes.csv, if there, says what is not a pixel."""
-    files = [f for f in image_files(path) if f != path / ATTRIBUTES]
-    rows, kept = _rows_of_images(files, schema, strict=False)
-    if not (path / ATTRIBUTES).is_file():
-        return rows
-    table = read_frame(path / ATTRIBUTES)
-    if FILE_COLUMN not in table.columns or table[FILE_COLUMN].duplicated().any():
-        raise ValueError(f"{path / ATTRIBUTES} must have a column {FILE_COLUMN!r} that names each image once.")
-    table = table.set_index(FILE_COLUMN).reindex([str(f.relative_to(path)) for f in kept]).reset_index(drop=True)
-    said = rows_of_frame(table, schema, str(path / ATTRIBUTES))
-    return np.where(np.isnan(said), rows, said)
-
-
-def _rows_of_images(files: list[Path], schema: Schema, *, strict: bool) -> tuple[np.ndarray, list[Path]]:
-    """(rows of image files, the files); other files are named and left out, unless `strict`."""
-    if schema.image is None:
-        raise ValueError("This model has no image: give it a table or an array.")
-    height, width, channels = schema.image
-    low, high = schema.pixel_range
-    rows, kept = [], []
-    for file in files:
-        try:
-            pixels, known = fit_pixels(open_image(file), height, width, channels)
-        except NotAnImage as error:
-            if strict:
-                raise
-            print(f"left out: {error}")
-            continue
-        row = np.full(len(schema.columns), np.nan, np.float32)
-        scaled = low + pixels.astype(np.float32) / 255 * (high - low)
-        row[: pixels.size] = np.where(known[..., None], scaled, np.float32(np.nan)).ravel()
-        rows.append(row)
-        kept.append(file)
-    return np.stack(rows) if rows else np.empty((0, len(schema.columns)), np.float32), kept
 
 
 def _rows_of_text(path: Path, schema: Schema) -> np.ndarray:
     tokens = [t for t in schema.tokens if t.group == TEXT_GROUP]
     if not tokens:
         raise ValueError("This model has no text: give it a table, an array or images.")
-    out = []
-    for number, line in enumerate(path.read_text(encoding="utf8").splitlines(), 1):
+    out, unknown = [], unknown_character(schema)
+    breaks = "\r" not in schema.categories.get(tokens[0].name, [])
+    for number, line in enumerate(_lines(path), 1):
+        line = line.removesuffix("\r") if breaks else line
         if len(line) > len(tokens):
             raise ValueError(f"{path}, line {number}: at most {len(tokens)} characters. Got {len(line)}.")
         row = np.full(len(schema.columns), np.nan, np.float32)
         for token, character in zip(tokens, line, strict=False):
-            if character != UNKNOWN_CHARACTER:
-                row[token.columns[0]] = parse_cell(schema, token.columns[0], _shown(character))
+            if character != unknown:
+                word, words = _shown(character), schema.categories.get(token.name, [])
+                word = OTHER if word not in words and OTHER in words else word  # rare ones, as `fit` reads them
+                row[token.columns[0]] = parse_cell(schema, token.columns[0], word)
         out.append(row)
     return np.stack(out) if out else np.empty((0, len(schema.columns)), np.float32)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text, parted by line feeds alone: other breaks are characters of the text."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} must be UTF-8 text. Got the byte {error.object[error.start]:#x}.") from error
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def _shown(character: str) -> str:

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base.files import replaced_folder, write_array, write_bytes, write_text
-from pipeline.datasets.image_folder import ATTRIBUTES, FILE_COLUMN
+from pipeline.base.ownership import record_folder
+from pipeline.datasets.folder_attributes import ATTRIBUTES, FILE_COLUMN
+from pipeline.datasets.image_files import SHEET
 from pipeline.reporting.sheets import png, sheet, tiles
 from pipeline.rows.schema import TEXT_GROUP, Schema
 from pipeline.sources.opening import write_frame
 from pipeline.sources.places import is_table
-from pipeline.tables.readable import frame_of_rows, texts
+from pipeline.tables.readable import frame_of_rows, texts, words_of
 
 MAX_SHEET_TILES = 4096
 
@@ -72,15 +74,23 @@ def picture(row: np.ndarray, schema: Schema) -> np.ndarray:
 
 
 def _npz(draws: np.ndarray, schema: Schema) -> bytes:
-    """x: images where there are, else rows; y: label codes, −1 where unknown."""
+    """x: images where there are, else rows; y: the classes, see `_classes`."""
     flat = draws.reshape(-1, draws.shape[2])
     arrays = {"x": schema.images(flat) if schema.image is not None else flat}
     if schema.label_token is not None:
-        arrays["y"] = schema.labels(flat)
+        arrays["y"] = _classes(flat, schema)
     arrays = {k: v.reshape(*draws.shape[:2], *v.shape[1:]) if len(draws) > 1 else v for k, v in arrays.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
+
+
+def _classes(rows: np.ndarray, schema: Schema) -> np.ndarray:
+    """(N,) the words of the classes, "" where unknown; whole numbers where every word is one and every class is known."""
+    token = schema.tokens[schema.label_token]
+    words = [w or "" for w in words_of(schema, token.name, rows[:, token.columns[0]])]
+    whole = all(w.removeprefix("-").isdecimal() and w == str(int(w)) for w in words)
+    return np.array([int(w) for w in words]) if whole else np.array(words, dtype=np.str_)
 
 
 def _sheet(draws: np.ndarray, schema: Schema, given: np.ndarray | None) -> bytes:
@@ -90,13 +100,14 @@ def _sheet(draws: np.ndarray, schema: Schema, given: np.ndarray | None) -> bytes
     if k * n > MAX_SHEET_TILES:
         raise ValueError(f"A .png sheet holds at most {MAX_SHEET_TILES} images. Got {k * n}: write a folder.")
     pictures = np.stack([tiles(schema, d) for d in draws], 1)  # (N, K, H, W, 3)
+    text = {SHEET: f"{k * n} pictures that biglearn wrote"}
     if given is not None:
-        return png(sheet(np.concatenate([tiles(schema, given)[:, None], pictures], 1)))
+        return png(sheet(np.concatenate([tiles(schema, given)[:, None], pictures], 1)), text)
     pictures = pictures.reshape(n * k, *pictures.shape[2:])
     width = k if k > 1 else int(np.ceil(np.sqrt(n)))
     padding = -len(pictures) % width
     blank = np.full((padding, *pictures.shape[1:]), 255, np.uint8)
-    return png(sheet(np.concatenate([pictures, blank]).reshape(-1, width, *pictures.shape[1:])))
+    return png(sheet(np.concatenate([pictures, blank]).reshape(-1, width, *pictures.shape[1:])), text)
 
 
 def _write_folder(path: Path, draws: np.ndarray, schema: Schema) -> None:
@@ -110,3 +121,4 @@ def _write_folder(path: Path, draws: np.ndarray, schema: Schema) -> None:
                 write_bytes(fresh / names[-1], png(picture(draws[draw, row], schema)))
         table.insert(0, FILE_COLUMN, names)
         write_frame(fresh / ATTRIBUTES, table)
+        record_folder(fresh)

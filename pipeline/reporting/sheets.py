@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,8 +76,11 @@ def _named(
     return np.asarray(out)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    """PNG file of (height, width, 3 or 4) uint8 pixels; equal pixels give equal bytes for one zlib."""
+def png(pixels: np.ndarray, text: Mapping[str, str] | None = None) -> bytes:
+    """PNG file of (height, width, 3 or 4) uint8 pixels; equal pixels give equal bytes for one zlib.
+
+    text: what the file says of itself, key → Latin-1 text.
+    """
     height, width, channels = pixels.shape
     lines = np.zeros((height, width * channels + 1), np.uint8)  # each line starts with its filter: 0, none
     lines[:, 1:] = pixels.reshape(height, -1)
@@ -87,7 +90,8 @@ def png(pixels: np.ndarray) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[channels], 0, 0, 0)
     body = zlib.compress(lines.tobytes(), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    said = b"".join(chunk(b"tEXt", f"{key}\0{value}".encode("latin-1")) for key, value in (text or {}).items())
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + said + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def save_sheet(path: Path, lines: np.ndarray, line_names: Sequence[str] = (), column_names: Sequence[str] = ()) -> None:

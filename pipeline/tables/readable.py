@@ -13,8 +13,7 @@ import pandas as pd
 from pipeline.rows.schema import TEXT_GROUP, Schema
 from pipeline.tables.codec import TableCodec
 
-UNKNOWN_CHARACTER = "_"  # in text files: a character that is not given
-
+UNKNOWN_CHARACTERS = "_□▢⍰"  # in text files: a character that is not given; the first that the model does not know
 
 SHOWN_CHARACTERS = {"\n": "⏎", "\t": "⇥"}  # a line of a text file cannot hold a line break
 
@@ -62,10 +61,17 @@ def words_of(schema: Schema, token_name: str, codes: np.ndarray) -> list[str | N
 
 
 def texts(row: np.ndarray, schema: Schema) -> str:
-    """The text of one row (C,); "_" stands for characters that are not known."""
-    out = []
+    """The text of one row (C,); `unknown_character` stands for characters that are not known."""
+    out, unknown = [], unknown_character(schema)
     for token in schema.tokens:
         if token.group == TEXT_GROUP:
             word = words_of(schema, token.name, row[[token.columns[0]]])[0]
-            out.append(UNKNOWN_CHARACTER if word is None else SHOWN_CHARACTERS.get(word, word))
+            out.append(unknown if word is None else SHOWN_CHARACTERS.get(word, word))
     return "".join(out)
+
+
+def unknown_character(schema: Schema) -> str:
+    """What stands for a character that is not given: "_", or "□" where "_" is a character of the text itself."""
+    token = next(t for t in schema.tokens if t.group == TEXT_GROUP)
+    known = set(schema.categories.get(token.name, []))
+    return next((c for c in UNKNOWN_CHARACTERS if c not in known), "\0")

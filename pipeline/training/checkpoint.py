@@ -22,18 +22,13 @@ import torch
 from torch import Tensor
 
 from pipeline.base.files import replaced_folder, sha256, write_bytes, write_json
+from pipeline.base.runs import RUN_FILE, Run, write_run
 from pipeline.model.network_files import tensors_from_file, tensors_to_bytes
 from pipeline.training.flat import FlatParameters
 from pipeline.training.log import Sums
 from pipeline.training.step import TrainingStep
 
 KEPT = 2
-
-
-def run_key(params: dict, data: str, code: Mapping[str, Path]) -> str:
-    """16 hex digits that name a run: equal params, data (any text) and code (name → file) give equal keys."""
-    files = {name: sha256(path) for name, path in code.items()}
-    return hashlib.sha256(json.dumps([params, data, files], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -47,11 +42,12 @@ class Resumed:
 class Checkpoints:
     """Saves and restores a TrainingStep below `folder`, whose name is the run's key.
 
-    outputs: name → folder that grows while training runs; a checkpoint holds a copy of each.
+    outputs: name → folder that grows while training runs; a checkpoint holds a copy of each. run: noted in the folder,
+    so that a later run can say what has changed since.
     """
 
-    def __init__(self, folder: Path, outputs: Mapping[str, Path] | None = None) -> None:
-        self.folder, self.outputs = Path(folder), dict(outputs or {})
+    def __init__(self, folder: Path, outputs: Mapping[str, Path] | None = None, run: Run | None = None) -> None:
+        self.folder, self.outputs, self.run = Path(folder), dict(outputs or {}), run
 
     def save(self, step: int, state: TrainingStep, sums: Sums | None = None, *, write: bool = True) -> None:
         """Writes the state after `step` finished steps, then removes all but the last two.
@@ -76,6 +72,8 @@ class Checkpoints:
                 "files": {p.relative_to(fresh).as_posix(): sha256(p) for p in sorted(fresh.rglob("*")) if p.is_file()},
             }
             write_json(fresh / "state.json", {**record, "sha256": _digest(record)})
+        if self.run is not None and not (self.folder / RUN_FILE).is_file():
+            write_run(self.folder / RUN_FILE, self.run)
         for old in self._folders()[:-KEPT]:
             shutil.rmtree(old)
 

@@ -14,7 +14,7 @@ from tests.helpers.commands import biglearn, interrupted, real
 from tests.helpers.imports import ROOT
 
 COMMANDS = (
-    *("fit", "init", "sample", "complete", "impute", "evaluate"),
+    *("fit", "init", "sample", "complete", "impute", "evaluate", "inspect"),
     *("simulate", "report", "compare", "doctor", "demo"),
 )
 

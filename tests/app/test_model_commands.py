@@ -78,9 +78,9 @@ def test_transparent_pixels_are_unknown(model, tmp_path):
     assert filled.shape == (8, 8) and (filled[:4] == 51).all() and filled[4:].std() > 0
 
 
-def test_force_overwrites(model, tmp_path):
-    (tmp_path / "x.npy").write_text("old")
-    assert biglearn("sample", model, 2, "-o", tmp_path / "x.npy", "--force")[0] == 0
+def test_force_overwrites_what_biglearn_wrote(model, tmp_path):
+    for count in (3, 2):
+        assert biglearn("sample", model, count, "-o", tmp_path / "x.npy", "--force")[0] == 0
     assert np.load(tmp_path / "x.npy").shape == (2, 65)
 
 

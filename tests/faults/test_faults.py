@@ -93,7 +93,7 @@ def fresh_state(work: Workspace) -> TrainingStep:
 
 
 def checkpoints(work: Workspace) -> Checkpoints:
-    key = train._key(work.params, work.where)
+    key = train._run(work.params, work.where).key
     return Checkpoints(work.where.checkpoints / key, {"curves": work.where.plots / "train"})
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import train
 from pipeline.base.params import merge_params
-from pipeline.training.checkpoint import run_key
+from pipeline.base.runs import run_key
 from tests.helpers.workspace import Workspace, check_curves, checkpoint_steps, curve_lines, wait_until
 
 
@@ -82,7 +82,9 @@ def test_only_how_a_run_is_carried_out_may_change_before_it_is_resumed(tmp_path)
     work = Workspace(tmp_path).prepared()
 
     def key(**changes: object) -> str:
-        return train._key(merge_params({**work.settings, "train": {**work.settings["train"], **changes}}), work.where)
+        return train._run(
+            merge_params({**work.settings, "train": {**work.settings["train"], **changes}}), work.where
+        ).key
 
     assert key() == key(processes=2) == key(threads=2) == key(checkpoint_interval=7)
     changed = {key(), key(lr=0.5), key(steps=61), key(seed_offset=1), key(log_interval=5)}
