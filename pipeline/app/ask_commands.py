@@ -37,7 +37,7 @@ def score(
     force: Force = False,
 ) -> None:
     """How likely each row is under a table's model: log-density in nats, in the units of the table."""
-    from pipeline.exchange.writing import write_frame
+    from pipeline.sources.opening import write_frame
 
     imputer, frame = _asked(model, data, output, force)
     found = imputer.log_density(frame, of or None, given or None, orders, seed)
@@ -59,7 +59,7 @@ def check(
     force: Force = False,
 ) -> None:
     """Which cells of a table look wrong: the most surprising given the rest of their rows, and what is likely there."""
-    from pipeline.exchange.writing import write_frame
+    from pipeline.sources.opening import write_frame
 
     imputer, frame = _asked(model, data, output, force)
     found = imputer.wrong_cells(frame, top)
@@ -88,8 +88,7 @@ def pool(
     import pandas as pd
 
     from pipeline.asking.pooling import pool as pooled
-    from pipeline.exchange.reading import read_frame
-    from pipeline.exchange.writing import write_frame
+    from pipeline.sources.opening import read_frame, write_frame
 
     _check_table(output, force)
     estimates = _estimates(mean or [], share or [], model or [])
@@ -106,7 +105,7 @@ def pool(
 
 def sample_where(model: Path, count: int, output: Path, where: list[str], seed: int, force: bool) -> None:
     """`biglearn sample --where`: rows of a table's model that meet conditions."""
-    from pipeline.exchange.writing import write_frame
+    from pipeline.sources.opening import write_frame
 
     _check_table(output, force)
     frame = _table_model(model).generate(count, seed, where)
@@ -120,7 +119,7 @@ def sample_where(model: Path, count: int, output: Path, where: list[str], seed: 
 
 def _asked(model: Path, data: Path, output: Path, force: bool) -> tuple[Any, pd.DataFrame]:
     """(the imputer, the table), after the cheap checks."""
-    from pipeline.exchange.reading import read_frame
+    from pipeline.sources.opening import read_frame
 
     _check_table(output, force)
     return _table_model(model), read_frame(data)
@@ -134,11 +133,11 @@ def _table_model(model: Path) -> Any:
 
 
 def _check_table(output: Path, force: bool) -> None:
-    from pipeline.exchange.writing import TABLE_SUFFIXES
+    from pipeline.sources.places import is_table
 
     check_new(output, force)
-    if output.suffix.lower() not in TABLE_SUFFIXES:
-        raise ValueError(f"--output must end in {', '.join(TABLE_SUFFIXES)}. Got {output}.")
+    if not is_table(output):
+        raise ValueError(f"--output must be a table: .csv, .tsv, .parquet, .xlsx and the like. Got {output}.")
 
 
 def _free(name: str, frame: pd.DataFrame) -> str:

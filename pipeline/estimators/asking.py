@@ -53,13 +53,13 @@ class AskingMixin(RuledMixin):
         """
         if not isinstance(orders, Integral) or orders < 1:
             raise ValueError(f"'orders' must be a whole number of at least 1. Got {orders!r}.")
-        given, rows, units = self._asked(X)
+        table, rows, units = self._asked(X)
         knowing = self._columns(units, given, "given") if given is not None else np.zeros(rows.shape[1], bool)
         asked = self._columns(units, of, "of") if of is not None else ~knowing
         if (asked & knowing).any():
             both = [u.name for u in units.columns if asked[u.column] and knowing[u.column]]
             raise ValueError(f"'of' and 'given' must name different columns. Got {both} in both.")
-        scale, strange = np.array([unit.scale for unit in units.columns]), self._strange(given, rows)
+        scale, strange = np.array([unit.scale for unit in units.columns]), self._strange(table, rows)
         with self._threads():
             return log_density(
                 self.sampler_, rows, asked, knowing, int(orders), self._seed(random_state), strange, scale

@@ -12,7 +12,7 @@ from pipeline.estimators.imputer import BigLearnImputer
 from tests.helpers.commands import biglearn
 from tests.helpers.frames import mixed_frame
 
-QUICK = {"steps": 40, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
+QUICK = {"model": "network", "steps": 40, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from biglearn import BigLearnImputer, linear_model, mean_of
 from tests.helpers.frames import mixed_frame
 
-QUICK = {"steps": 40, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
+QUICK = {"model": "network", "steps": 40, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
 RULES = ["start <= end", "a + b == total", "(city, country) seen", "a >= 1"]
 
 
