@@ -21,8 +21,13 @@ _HOME = {
     "Schema": "pipeline.rows.schema",
     "TableError": "pipeline.tables.errors",
     "inspect": "pipeline.tables.inspection",
+    "linear_model": "pipeline.asking.pooling",
     "load_params": "pipeline.base.params",
     "masked_attention": "kernels.masked_attention",
+    "mean_of": "pipeline.asking.pooling",
+    "pool": "pipeline.asking.pooling",
+    "share_of": "pipeline.asking.pooling",
+    "sklearn_linear": "pipeline.asking.pooling",
 }
 
 __all__ = sorted(_HOME)

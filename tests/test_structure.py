@@ -24,6 +24,7 @@ ROOMS = {
     "base": set(),
     "rows": {"kernels", "base"},
     "tables": {"base", "rows"},
+    "asking": {"rows", "tables"},
     "textfiles": set(),
     "sources": {"base", "textfiles"},
     "datasets": {"base", "rows", "tables", "textfiles", "sources"},
@@ -32,14 +33,14 @@ ROOMS = {
     "forest": {"kernels", "base", "rows"},
     "model": {"kernels", "base", "rows"},
     "training": {"kernels", "base", "rows", "reporting", "model"},
-    "estimators": {"kernels", "base", "rows", "tables", "datasets", "forest", "model", "training"},
+    "estimators": {"kernels", "base", "rows", "tables", "asking", "datasets", "forest", "model", "training"},
     "simulation": {"kernels", "base"},
     "evaluation": {"base", "rows", "tables", "reporting", "estimators"},
     "stages": {
         "kernels", "base", "rows", "tables", "datasets", "reporting", "model", "training", "simulation", "evaluation"
     },
     "app": {
-        "kernels", "base", "rows", "tables", "textfiles", "sources", "datasets", "reporting", "exchange", "model",
+        "kernels", "base", "rows", "tables", "asking", "textfiles", "sources", "datasets", "reporting", "exchange", "model",
         "estimators", "evaluation", "stages"
     },
     "flows": {"kernels", "base", "model"},

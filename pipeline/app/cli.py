@@ -7,7 +7,7 @@ Everything heavy is imported inside the commands, so that `biglearn --help` answ
 
 from __future__ import annotations
 
-from pipeline.app import inspect_commands, model_commands, project_commands  # noqa: F401  they register their commands
+from pipeline.app import ask_commands, inspect_commands, model_commands, project_commands  # noqa: F401  they register their commands
 from pipeline.app.command_group import app
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from pipeline.app.ask_commands import sample_where
 from pipeline.app.command_group import (
     Data,
     Device,
@@ -67,7 +68,8 @@ def fit(
     epilog=examples(
         "biglearn sample model 64 -o samples.png\n"
         "biglearn sample model 10 --with label=7 -o sevens/\n"
-        "biglearn sample table-model 1000 -o synthetic.csv --seed 3"
+        "biglearn sample table-model 1000 -o synthetic.csv --seed 3\n"
+        "biglearn sample table-model 1000 -o some.csv --where 'age >= 30' --where 'state in CA, NY'"
     )
 )
 def sample(
@@ -77,11 +79,19 @@ def sample(
     known: Annotated[
         list[str] | None, typer.Option("--with", help="A known cell, e.g. --with label=7. Repeatable.")
     ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="A condition on a table's rows, e.g. --where 'age >= 30'. Repeatable.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
-    """Draw new rows: joint samples, or samples given some cells."""
+    """Draw new rows: joint samples, samples given some cells, or rows of a table under conditions."""
+    if where:
+        if known or device != "cpu":
+            raise ValueError("--where must stand without --with and --device: write a known cell as a condition too.")
+        sample_where(model, count, output, where, seed, force)
+        return
     import numpy as np
 
     output = check_new(output, force)

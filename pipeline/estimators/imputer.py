@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral
 from pathlib import Path
 
@@ -33,8 +33,9 @@ from sklearn.utils.validation import check_is_fitted
 from pipeline.base.params import Params, merge_params
 from pipeline.base.streams import progress
 from pipeline.datasets.table import RECOMMENDED
+from pipeline.estimators.asking import AskingMixin
 from pipeline.estimators.fit_model import fit_model
-from pipeline.estimators.frames import Given, back, labels_out, names_of, new, read
+from pipeline.estimators.frames import Given, back, labels_out, names_of, read
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.presets import SHARPNESS, TASKS, Work, check_choices, work_for
 from pipeline.tables.codec import TableCodec, fit_codec
@@ -47,7 +48,7 @@ RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(REC
 """The parameters of tables as a mapping of groups."""
 
 
-class BigLearnImputer(TransformerMixin, BaseEstimator):
+class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
     """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
 
     model: "network", "forest", or "auto": both, joined column by column as held-out rows say (report_).
@@ -64,6 +65,8 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
     words ("", "?", "#N/A", …). formats: column → format of its dates, e.g. "%d.%m.%Y". text_cells: None: cells have types;
     else every cell is text, as in a CSV file, and this is how numbers are written: "." or ",", with a mark of thousands
     ".,"; ",.", ", ".
+    rules: between columns, as "start <= end", "a + b == total", "(city, country) seen": every generated and filled row keeps
+    them; training rows that do not are counted and named.
     strategy: what `transform` fills in: "best" (mean of a number, most probable category) or "draw" (one joint draw).
     validation_share: of the rows, held out to choose the weights that are kept.
     n_jobs: threads; None: 1, −1: all. random_state: of training and of draws. progress: show a bar.
@@ -92,6 +95,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         missing: list | dict[str, list] | None = None,
         formats: dict[str, str] | None = None,
         text_cells: str | None = None,
+        rules: list[str] | None = None,
         strategy: str = "best",
         validation_share: float = 0.1,
         n_jobs: int | None = None,
@@ -114,6 +118,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         self.missing = missing
         self.formats = formats
         self.text_cells = text_cells
+        self.rules = rules
         self.strategy = strategy
         self.validation_share = validation_share
         self.n_jobs = n_jobs
@@ -140,6 +145,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         named = given.frame.set_axis(pd.Index(labels_out(self), tupleize_cols=False), axis=1)
         self.codec_ = fit_codec(named, params.prepare.table, wishes)
         rows = self._rows(given)
+        self._learn_rules(given, rows)
         with _threads(self.n_jobs) as threads:
             self.sampler_, self.history_, self.report_ = fit_model(
                 rows,
@@ -170,14 +176,23 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
                 filled = self.sampler_.complete(rows, draws=1, seed=self._seed())[0]
             else:
                 filled = self.sampler_.expect(rows, seed=self._seed())
+            given, filled = self._keep_rules(given, rows, filled, self._seed(), best=self.strategy == "best")
         return self._back(given, filled, self._seed(), means=self.strategy == "best")
 
     def sample(
-        self, X: pd.DataFrame | np.ndarray, draws: int = 10, random_state: int | None = None
+        self,
+        X: pd.DataFrame | np.ndarray,
+        draws: int = 10,
+        random_state: int | None = None,
+        where: str | list[str] | None = None,
+        rules: list[str] | None = None,
+        candidates: int = 16,
     ) -> list[pd.DataFrame] | np.ndarray:
         """`draws` copies of X, each with its missing cells drawn together from their distribution given the rest.
 
         A list of tables for a table, else an array (K, N, C). random_state: of the draws; None: the imputer's.
+        where, rules, candidates: of the drawn cells, as in `generate`; known cells stay, and a warning counts those that
+        contradict.
         """
         check_is_fitted(self, "sampler_")
         if not isinstance(draws, Integral) or draws < 1:
@@ -185,25 +200,15 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         given = read(self, X, reset=False)
         rows = self._rows(given)
         seeds = np.random.SeedSequence(self._seed(random_state)).generate_state(draws)
+        if where or rules:
+            out = self._sample_where(given, rows, seeds, where, rules, candidates)
+            return out if is_frame(X) else np.stack(out)
         out = []
         with _threads(self.n_jobs):
             for seed in progress(seeds, "draw", unit="draw", disable=not self.progress, mininterval=0.5):
                 drawn = self.sampler_.complete(rows, draws=1, seed=int(seed))[0]
-                out.append(self._back(given, drawn, int(seed)))
+                out.append(self._back(*self._keep_rules(given, rows, drawn, int(seed), best=False), int(seed)))
         return out if is_frame(X) else np.stack(out)
-
-    def generate(self, n: int, random_state: int | None = None) -> pd.DataFrame:
-        """`n` new rows drawn from the joint distribution of the modelled columns; identifiers are fresh ones.
-
-        Library, names and dtypes are those of the table that `fit` saw.
-        """
-        check_is_fitted(self, "sampler_")
-        if not isinstance(n, Integral) or n < 1:
-            raise ValueError(f"'n' must be a whole number of at least 1. Got {n!r}.")
-        seed = self._seed(random_state)
-        with _threads(self.n_jobs):
-            rows = self.sampler_.sample(int(n), seed)
-        return new(self, self.codec_.new_frame(rows, seed))
 
     def set_spread(self, spread: str) -> BigLearnImputer:
         """Itself, its draws from now on "honest" or "sharp", without refitting; see the class."""
@@ -238,6 +243,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             "held_out": self.history_.held_out,
             "best_step": self.history_.best_step,
             "report": self.report_,
+            "seen": self.seen_,
         }
         self.sampler_.save(folder, {"imputer.json": {"settings": settings, "fitted": fitted}})
 
@@ -253,6 +259,7 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
             imputer = cls(**settings | {"missing": _marks_from_json(settings["missing"])})
             labels = fitted["labels"]
             imputer._labels = None if labels is None else [from_json(label) for label in labels]
+            imputer.seen_ = dict(fitted.get("seen", {}))
             imputer._library = str(fitted["library"])
             imputer._axis_names = [from_json(name) for name in fitted["axis_names"]]
             imputer.n_features_in_ = len(fitted["columns"])
@@ -272,6 +279,9 @@ class BigLearnImputer(TransformerMixin, BaseEstimator):
         return imputer
 
     # -- inside ----------------------------------------------------------------------------------------
+    def _threads(self) -> AbstractContextManager[int]:
+        return _threads(self.n_jobs)
+
     def _params(self, work: Work) -> Params:
         table = {"bins": self.bins, "max_categories": self.max_categories}
         params = {name: dict(group) for name, group in RECIPE.items()}

@@ -14,8 +14,7 @@ def encode_bins(values: np.ndarray, edges: np.ndarray, margin: float = 1e-3) -> 
     Values beyond the edges count as the nearest edge; NaN gives a row of NaN.
     """
     values = np.asarray(values, np.float64)
-    first, after = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
-    bins = np.where(after > first, first, first - 1).clip(0, len(edges) - 2)
+    bins = bin_of(values, edges)
     low, high = edges[bins], edges[bins + 1]
     with np.errstate(invalid="ignore", divide="ignore"):
         inside = np.where(high > low, (values - low) / (high - low), np.where(np.isnan(values), np.nan, 0.5))
@@ -48,3 +47,9 @@ def stretches(edges: np.ndarray, mass: np.ndarray) -> np.ndarray:
     starts = values[:-1][is_gap(values)]
     cut = np.isin(edges[:-1], starts) & (np.diff(edges) > 0) & (mass == 0)
     return np.concatenate([[0], np.cumsum(cut)[:-1]]).astype(np.int64)
+
+
+def bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(N,) int64 bin of each value (N,) among (K + 1,) edges; on an edge the one above, or the atom that is there."""
+    first, after = np.searchsorted(edges, values, "left"), np.searchsorted(edges, values, "right")
+    return np.where(after > first, first, first - 1).clip(0, len(edges) - 2)

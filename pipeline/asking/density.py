@@ -1,0 +1,128 @@
+"""How likely a row is, or a part of it given another part: log-densities by the chain rule.
+
+    log_density(model, rows, of, given, orders=8, seed=0)           # (N,) nats a row
+
+In an order of the columns, log p(x) is the sum of log p(x_j | those before it), each exact. The result is the logarithm
+of the mean density over random orders, the same ones for every row: a mixture of densities is a density, whereas a mean
+of logarithms is only a bound of one (Uria et al. 2014, orderless NADE). Neighbours of an order are taken in pairs, and each
+pair both ways round: (p(a|S) p(b|S,a) + p(b|S) p(a|S,b)) / 2. One pass at S serves both, so `orders`/2 random orders with
+their pairs turned, 2^(C/2) orders each, cost three quarters of `orders` orders one by one.
+
+A number counts with the density of
+its bin in the units of the data, so the sum changes with those units; a category, and a value that the column holds as
+an atom (a bin of width 0), count with their probability. Missing cells are left out: they are marginalised, not filled.
+
+Shapes: N rows, C columns.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.asking.passes import (
+    BEYOND,
+    CHUNK_ROWS,
+    UNSEEN,
+    Model,
+    beyond,
+    choice_probabilities,
+    choices_of,
+    of_column,
+)
+
+
+def log_density(
+    model: Model,
+    rows: np.ndarray,
+    of: np.ndarray,
+    given: np.ndarray,
+    orders: int = 8,
+    seed: int = 0,
+    strange: np.ndarray | None = None,
+    scale: np.ndarray | None = None,
+) -> np.ndarray:
+    """(N,) float64 log p(known cells of the columns `of` | known cells of the columns `given`), nats in data units.
+
+    rows: (N, C) codes, NaN where missing. of, given: (C,) bool, apart. orders: random orders that are averaged over, at
+    least; 1: a single one, pairs not turned.
+    strange: (N, C) bool cells whose word the model has never met: they count with probability 1e-6. So does a value
+    between known atoms; a number beyond the outermost bin shares 1 % of that bin's mass, falling off as a Cauchy
+    density. scale: (C,) of a code in the units of the data; None: 1. A row without any known cell of `of` has log-density 0.
+    """
+    rng = np.random.default_rng([seed, 0xDE45])
+    columns = np.flatnonzero(of)
+    size = 2 if orders > 1 else 1
+    chains = [rng.permutation(columns) for _ in range(-(-orders // size) if len(columns) > 2 else 1)]
+    out = np.empty(len(rows))
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = slice(start, start + CHUNK_ROWS)
+        logs = np.stack([_along(model, rows[part], chain, given, size) for chain in chains])
+        out[part] = np.logaddexp.reduce(logs, axis=0) - np.log(len(chains))
+    if scale is not None:
+        for column in columns[scale[columns] != 1]:
+            spread = _has_density(model, column, rows[:, column])
+            out -= np.log(scale[column]) * spread
+    if strange is not None:
+        out += np.log(UNSEEN) * (strange & of).sum(1)
+    return out
+
+
+def log_of_cells(model: Model, column: int, probabilities: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """(N,) log-density, nats in data units, of known codes (N,) of a column with (N, W) probabilities of its choices."""
+    token = model.schema.tokens[model.schema.token_of_column[column]]
+    choice, far = choices_of(model.schema, column, codes), beyond(model.schema, column, codes)
+    p = np.maximum(np.take_along_axis(probabilities, choice[:, None], 1)[:, 0], UNSEEN)
+    if not token.binned:
+        return np.log(p)
+    width = np.diff(token.edges)[choice]
+    inside = np.log(p) - np.log(np.where(width > 0, width, 1.0))
+    outside = np.log(p * BEYOND * 2 / (np.pi * token.scale)) - np.log1p(far**2)
+    return np.where(far > 0, outside, inside)
+
+
+def _has_density(model: Model, column: int, codes: np.ndarray) -> np.ndarray:
+    """(N,) bool: known codes that count with a density and not with a probability: numbers that are no atoms."""
+    token = model.schema.tokens[model.schema.token_of_column[column]]
+    known = ~np.isnan(codes)
+    if not token.binned:
+        return np.zeros(len(codes), bool)
+    filled = np.where(known, codes, token.edges[0])
+    width = np.diff(token.edges)[choices_of(model.schema, column, filled)]
+    return known & ((width > 0) | (beyond(model.schema, column, filled) > 0))
+
+
+def _along(model: Model, rows: np.ndarray, chain: np.ndarray, given: np.ndarray, size: int) -> np.ndarray:
+    """(n,) log-density of rows (n, C) in one order, in steps of `size` columns: one, or two that are taken both ways."""
+    known = ~np.isnan(rows)
+    observed, out = known & given, np.zeros(len(rows))
+    for start in range(0, len(chain), size):
+        step = chain[start : start + size]
+        one = _logs(model, rows, observed, step)
+        if len(step) == 1:
+            out += one[:, 0]
+        else:
+            both = np.flatnonzero(known[:, step].all(1))
+            after = []
+            for first, second in (step, step[::-1]):
+                then = observed[both].copy()
+                then[:, first] = True
+                after.append(_logs(model, rows[both], then, np.array([second]))[:, 0])
+            pair = one[both] + np.stack(after, 1)
+            one[both, 0], one[both, 1] = np.logaddexp(*pair.T) - np.log(2), 0.0
+            out += one.sum(1)
+        observed[:, step] = known[:, step]
+    return out
+
+
+def _logs(model: Model, rows: np.ndarray, observed: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """(n, k) log-density of the cells of `columns` (k,), each given `observed`, from one pass; 0 where missing."""
+    known = ~np.isnan(rows[:, columns])
+    out, asked = np.zeros(known.shape), np.flatnonzero(known.any(1))
+    if not len(asked):
+        return out
+    p = choice_probabilities(model, rows[asked], observed[asked])
+    for place, column in enumerate(columns):
+        own = known[asked, place]
+        cells = rows[asked[own], column]
+        out[asked[own], place] = log_of_cells(model, column, of_column(model.schema, p[own], column), cells)
+    return out
