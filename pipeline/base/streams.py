@@ -61,7 +61,7 @@ class Lines:
         self.started = self.said = time.monotonic()
 
     def __iter__(self) -> Iterator:
-        for item in self.iterable or ():
+        for item in () if self.iterable is None else self.iterable:
             yield item
             self.update()
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from pipeline.base import streams
@@ -49,7 +50,7 @@ def test_a_command_ends_well_in_any_locale(variables, tmp_path):
 
 def test_a_log_file_gets_no_bar(capsys):
     """pytest's stderr is no terminal."""
-    assert list(progress(range(3), "work")) == [0, 1, 2]
+    assert list(progress(range(3), "work")) == [0, 1, 2] == list(progress(np.arange(3), "work"))
     with progress(total=3, desc="work") as bar:
         bar.update(3)
         bar.set_postfix(loss="1.0", refresh=False)
