@@ -45,12 +45,12 @@ def test_a_command_ends_well_in_any_locale(variables, tmp_path):
     here = os.environ | variables | {"PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline.app.cli", "init", "t.csv", "--project", "."]
     done = subprocess.run(command, cwd=tmp_path, env=here, capture_output=True, timeout=120)
-    assert done.returncode == 0 and done.stderr == b"" and b"dataset.name: digits ? table" in done.stdout
+    assert done.returncode == 0 and b"codec" not in done.stderr and b"dataset.name: digits ? table" in done.stdout
 
 
 def test_a_log_file_gets_no_bar(capsys):
     """pytest's stderr is no terminal."""
-    assert list(progress(range(3), "work")) == [0, 1, 2]
+    assert list(progress(range(3), "work")) == [0, 1, 2] == list(progress(np.arange(3), "work"))
     with progress(total=3, desc="work") as bar:
         bar.update(3)
         bar.set_postfix(loss="1.0", refresh=False)
