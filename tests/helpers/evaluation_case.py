@@ -83,6 +83,6 @@ def project(root: Path, schema: Schema, rows: np.ndarray, **changes: object) -> 
     write_json(
         where.tokens / "summary.json", {"train_rows": cut, "test_rows": len(rows) - cut, "tokens": schema.n_tokens}
     )
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     save_network(where.generator, Generator(schema, NETWORK), {"network": to_dict(NETWORK), "batch_size": 64}, schema)
     return merge_params({"network": to_dict(NETWORK), "evaluate": {**EVALUATE, **changes}}), where
