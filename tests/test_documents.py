@@ -85,7 +85,7 @@ def module_file(name: str) -> Path | None:
 
 @cache
 def names_in(file: Path) -> frozenset[str]:
-    """What a module defines or imports at its top level."""
+    """What a module defines, imports or hands on at its top level."""
     found = set()
     for node in ast.parse(file.read_text(encoding="utf8")).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -95,6 +95,8 @@ def names_in(file: Path) -> frozenset[str]:
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name)}
+            if "_HOME" in found and isinstance(node.value, ast.Dict):  # names that load on first use
+                found |= {key.value for key in node.value.keys}
     return frozenset(found)
 
 
