@@ -30,7 +30,7 @@ from pipeline.app.demo_answers import OneLineAnswers, invalid, refused
 from pipeline.app.project import model_folder
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.base.paths import Paths
-from pipeline.datasets.image_files import SUFFIXES, NotAnImage, fit_pixels, open_image
+from pipeline.datasets.image_files import NotAnImage, fit_pixels, open_image
 from pipeline.exchange.reading import read_rows
 from pipeline.exchange.writing import TEXT_GROUP, picture
 from pipeline.model.sampler import Sampler
@@ -39,6 +39,7 @@ from pipeline.rows.schema import Schema
 from pipeline.tables.parts import parse_cell
 from pipeline.tables.readable import frame_of_rows
 
+UPLOADS = "PNG, JPEG, WebP, GIF, TIFF, BMP and others that Pillow reads"
 TEMPLATE = Path(__file__).parent / "templates" / "demo.html"
 MAX_DRAWS, MAX_BODY_BYTES, OWN_ROWS = 64, 32_000_000, 64
 MOST_BODY_BYTES = 2 * MAX_BODY_BYTES  # of any request: an image as text is a third longer
@@ -91,12 +92,11 @@ class Desk:
         if self.schema.image is None:
             raise ValueError("An upload needs a model of images. Got one of a table: type its cells instead.")
         if not payload:
-            raise ValueError(f"An upload must be an image ({', '.join(SUFFIXES)}). Got an empty file.")
+            raise ValueError(f"An upload must be an image ({UPLOADS}). Got an empty file.")
         try:
             pixels, known = fit_pixels(open_image(io.BytesIO(payload)), *self.schema.image)
         except NotAnImage as error:
-            kinds = ", ".join(SUFFIXES)
-            raise ValueError(f"An upload must be an image ({kinds}). Got {len(payload)} bytes; {error}") from error
+            raise ValueError(f"An upload must be an image ({UPLOADS}). Got {len(payload)} bytes; {error}") from error
         pixels = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else pixels
         return {"image": _data_url(np.dstack([pixels, known.astype(np.uint8) * 255])), "cells": {}}
 

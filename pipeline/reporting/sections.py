@@ -86,7 +86,10 @@ HEADLINES = (
         "gmm25_tuned_full_coverage_share",
         "25-GMM: seeds that find every mode",
         "percent",
-        {"gmm25_paper_modes_mean": "modes by the paper's schedule", "gmm25_joint_modes_mean": "modes by joint matching"},
+        {
+            "gmm25_paper_modes_mean": "modes by the paper's schedule",
+            "gmm25_joint_modes_mean": "modes by joint matching",
+        },
     ),
 )
 JOINT_SCORES = {
