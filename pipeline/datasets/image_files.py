@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.datasets.eight_bits import eight_bits
 from pipeline.datasets.folder_files import name_text
 
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of uploads
 MAX_PIXELS = 64_000_000  # of one file as its header declares it: 4 bytes each once decoded
 HEAD_BYTES = 160
 ANIMATED, TURNED = "animated", "turned"
