@@ -5,6 +5,7 @@
 The question is the mean income. The survey is made up: income rises with schooling, and the higher the schooling, the
 more often the answer about income is missing. So the rows without gaps are no fair sample, and one filled table,
 taken for the truth, claims more than it knows. Several tables, each a draw of all gaps together, give estimate and error.
+`biglearn.pool` does the same for any estimate; here the rules are written out.
 """
 
 from __future__ import annotations

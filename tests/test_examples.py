@@ -24,6 +24,12 @@ def program(name: str) -> ModuleType:
     return module
 
 
+def pixels(path: Path) -> np.ndarray:
+    """(H, W, 3) of a sheet."""
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
 def test_every_program_is_listed_and_tested():
     names = [path.name for path in PROGRAMS]
     page = (ROOT / "examples" / "README.md").read_text(encoding="utf8")
@@ -49,9 +55,10 @@ def test_a_survey_is_filled_and_pooled(capsys):
 def test_own_pictures(tmp_path):
     written = program("own_pictures").main(None, tmp_path, steps=5, size=8)
     assert [path.name for path in written] == ["samples.png", "halves.png", "edited.png", "classes.png"]
-    sizes = [Image.open(path).size for path in written]
+    sheets = [pixels(path) for path in written]
+    sizes = [(sheet.shape[1], sheet.shape[0]) for sheet in sheets]
     assert sizes == [(4 * 8 * 16, 4 * 8 * 4), (4 * 8 * 10, 4 * 8 * 6), (4 * 8 * 10, 4 * 8 * 6), (4 * 8 * 8, 4 * 8 * 2)]
-    halves = np.asarray(Image.open(tmp_path / "halves.png")).reshape(6, 32, 10, 32, 3)
+    halves = sheets[1].reshape(6, 32, 10, 32, 3)
     assert (halves[:, :16, 2:] == halves[:, :16, :1]).all(), "the upper halves are given"
 
 
