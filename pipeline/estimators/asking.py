@@ -108,7 +108,7 @@ class AskingMixin(RuledMixin):
     ) -> pd.DataFrame:
         """The distribution of a column's cell in each row given the other known cells; its own value is not read.
 
-        A number or date: mean, sd (of dates in days), low and high, between which it lies with probability `level` (as much
+        A number or date: mean, sd (of dates, times and durations in days), low and high, between which it lies with probability `level` (as much
         below as above), and q05 … for `quantiles_at`. A category: the probability of each word. Index as X.
         """
         levels = np.asarray(list(quantiles_at), np.float64)
@@ -123,7 +123,7 @@ class AskingMixin(RuledMixin):
         if unit.words is not None:
             return pd.DataFrame(p, self._index(X), list(self.classes_[unit.name]))
         ends = quantiles(unit.token, p, np.array([(1 - level) / 2, (1 + level) / 2, *levels]))
-        out = {"mean": self._point(unit, p), "sd": deviations(unit.token, p)}
+        out = {"mean": self._point(unit, p), "sd": deviations(unit.token, p) * unit.scale}
         names = ["low", "high", *(f"q{100 * q:04.1f}".rstrip("0").rstrip(".") for q in levels)]
         out |= {name: self.codec_.values(unit.name, ends[:, i], means=True) for i, name in enumerate(names)}
         return pd.DataFrame(out).set_axis(self._index(X))
