@@ -59,10 +59,11 @@ class AskingMixin(RuledMixin):
         if (asked & knowing).any():
             both = [u.name for u in units.columns if asked[u.column] and knowing[u.column]]
             raise ValueError(f"'of' and 'given' must name different columns. Got {both} in both.")
-        scale, strange = np.array([unit.scale for unit in units.columns]), self._strange(table, rows)
+        scale, step = np.array([(unit.scale, unit.code_step) for unit in units.columns]).T
+        strange = self._strange(table, rows)
         with self._threads():
             return log_density(
-                self.sampler_, rows, asked, knowing, int(orders), self._seed(random_state), strange, scale
+                self.sampler_, rows, asked, knowing, int(orders), self._seed(random_state), strange, scale, step
             )
 
     def surprise(self, X: pd.DataFrame | np.ndarray, against: str = "entropy") -> pd.DataFrame | np.ndarray:
