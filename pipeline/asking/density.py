@@ -8,9 +8,9 @@ of logarithms is only a bound of one (Uria et al. 2014, orderless NADE). Neighbo
 pair both ways round: (p(a|S) p(b|S,a) + p(b|S) p(a|S,b)) / 2. One pass at S serves both, so `orders`/2 random orders with
 their pairs turned, 2^(C/2) orders each, cost three quarters of `orders` orders one by one.
 
-A number counts with the density of
-its bin in the units of the data, so the sum changes with those units; a category, and a value that the column holds as
-an atom (a bin of width 0), count with their probability. Missing cells are left out: they are marginalised, not filled.
+A number counts with the density of its bin in the units of the data, so the sum changes with those units; a category,
+and a value that the column holds as an atom (a bin of width 0), count with their probability; on a grid (whole numbers,
+decimals) an atom is spread over one step. Missing cells are left out: they are marginalised, not filled.
 
 Shapes: N rows, C columns.
 """

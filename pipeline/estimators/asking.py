@@ -48,8 +48,8 @@ class AskingMixin(RuledMixin):
 
         of: None: every column that is not given. given: None: nothing. orders: random orders of the chain rule whose
         densities are averaged. A number counts with its density (per unit of the column, per day for a date), a category
-        and a value that the column holds as an atom with their probability, so compare rows, not columns. Missing cells
-        are left out. Raises ValueError for columns that are not there or in both.
+        with its probability, and so does a frequent single value of a column without decimals or steps: compare rows,
+        not columns. Missing cells are left out. Raises ValueError for columns that are not there or in both.
         """
         if not isinstance(orders, Integral) or orders < 1:
             raise ValueError(f"'orders' must be a whole number of at least 1. Got {orders!r}.")
