@@ -27,7 +27,9 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from pipeline.app.demo_answers import OneLineAnswers, invalid, refused
+from pipeline.app.demo_table import TableDesk, add_table_page
 from pipeline.app.project import model_folder
+from pipeline.app.tables import load_imputer
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.base.paths import Paths
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, open_image
@@ -79,7 +81,8 @@ class Desk:
             words = schema.categories.get(token.name, []) if token.modality == "categorical" else []
             cells.append({"name": schema.columns[column], "words": words, "text": token.group == TEXT_GROUP})
         image = None if schema.image is None else dict(zip(("height", "width", "channels"), schema.image, strict=True))
-        return {"name": self.name, "image": image, "cells": cells, "rows": len(self.rows), "max_draws": MAX_DRAWS}
+        return {"name": self.name, "image": image, "cells": cells, "rows": len(self.rows), "max_draws": MAX_DRAWS,
+                "table": bool(schema.table)}  # fmt: skip
 
     def row(self, index: int) -> dict:
         """Row `index` of those to start from. Raises ValueError when there is none."""
@@ -217,6 +220,8 @@ def serve(model: Path, data: Path | None, host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     host = host.strip("[]")
     app = create_app(desk, LOCAL_HOSTS if host in LOCAL_HOSTS else ("*",))
+    if (Path(model) / "imputer.json").is_file():
+        add_table_page(app, TableDesk(load_imputer(Path(model))))
     shown = f"[{host}]" if family == socket.AF_INET6 else host
     with socket.create_server((host, port), family=family) as listener:  # here: a port in use is one clear line
         print(f"demo: http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)

@@ -8,9 +8,9 @@ of logarithms is only a bound of one (Uria et al. 2014, orderless NADE). Neighbo
 pair both ways round: (p(a|S) p(b|S,a) + p(b|S) p(a|S,b)) / 2. One pass at S serves both, so `orders`/2 random orders with
 their pairs turned, 2^(C/2) orders each, cost three quarters of `orders` orders one by one.
 
-A number counts with the density of
-its bin in the units of the data, so the sum changes with those units; a category, and a value that the column holds as
-an atom (a bin of width 0), count with their probability. Missing cells are left out: they are marginalised, not filled.
+A number counts with the density of its bin in the units of the data, so the sum changes with those units; a category,
+and a value that the column holds as an atom (a bin of width 0), count with their probability; on a grid (whole numbers,
+decimals) an atom is spread over one step. Missing cells are left out: they are marginalised, not filled.
 
 Shapes: N rows, C columns.
 """
@@ -40,6 +40,7 @@ def log_density(
     seed: int = 0,
     strange: np.ndarray | None = None,
     scale: np.ndarray | None = None,
+    step: np.ndarray | None = None,
 ) -> np.ndarray:
     """(N,) float64 log p(known cells of the columns `of` | known cells of the columns `given`), nats in data units.
 
@@ -47,7 +48,9 @@ def log_density(
     least; 1: a single one, pairs not turned.
     strange: (N, C) bool cells whose word the model has never met: they count with probability 1e-6. So does a value
     between known atoms; a number beyond the outermost bin shares 1 % of that bin's mass, falling off as a Cauchy
-    density. scale: (C,) of a code in the units of the data; None: 1. A row without any known cell of `of` has log-density 0.
+    density. scale: (C,) of a code in the units of the data; None: 1. step: (C,) in codes, of columns whose values lie on a
+    grid, 0 for others: there an atom counts as spread over one step and no bin as narrower, so that atoms and bins of
+    one column compare; None: no grids. A row without any known cell of `of` has log-density 0.
     """
     rng = np.random.default_rng([seed, 0xDE45])
     columns = np.flatnonzero(of)
@@ -58,10 +61,8 @@ def log_density(
         part = slice(start, start + CHUNK_ROWS)
         logs = np.stack([_along(model, rows[part], chain, given, size) for chain in chains])
         out[part] = np.logaddexp.reduce(logs, axis=0) - np.log(len(chains))
-    if scale is not None:
-        for column in columns[scale[columns] != 1]:
-            spread = _has_density(model, column, rows[:, column])
-            out -= np.log(scale[column]) * spread
+    for column in columns:
+        out -= _widening(model, column, rows[:, column], scale, step)
     if strange is not None:
         out += np.log(UNSEEN) * (strange & of).sum(1)
     return out
@@ -80,15 +81,21 @@ def log_of_cells(model: Model, column: int, probabilities: np.ndarray, codes: np
     return np.where(far > 0, outside, inside)
 
 
-def _has_density(model: Model, column: int, codes: np.ndarray) -> np.ndarray:
-    """(N,) bool: known codes that count with a density and not with a probability: numbers that are no atoms."""
+def _widening(
+    model: Model, column: int, codes: np.ndarray, scale: np.ndarray | None, step: np.ndarray | None
+) -> np.ndarray:
+    """(N,) log of what each known cell's bin is wider by in the units of the data, grids counted; 0 for categories."""
     token = model.schema.tokens[model.schema.token_of_column[column]]
-    known = ~np.isnan(codes)
     if not token.binned:
-        return np.zeros(len(codes), bool)
+        return np.zeros(len(codes))
+    known = ~np.isnan(codes)
     filled = np.where(known, codes, token.edges[0])
+    inside = beyond(model.schema, column, filled) == 0
     width = np.diff(token.edges)[choices_of(model.schema, column, filled)]
-    return known & ((width > 0) | (beyond(model.schema, column, filled) > 0))
+    grid = 0.0 if step is None else step[column]
+    out = np.where(inside & (width < grid), np.log(max(grid, 1e-300)) - np.log(np.where(width > 0, width, 1.0)), 0.0)
+    unit = 0.0 if scale is None else np.log(scale[column])
+    return known * (out + unit * (~inside | (width > 0) | (grid > 0)))
 
 
 def _along(model: Model, rows: np.ndarray, chain: np.ndarray, given: np.ndarray, size: int) -> np.ndarray:

@@ -48,8 +48,8 @@ class AskingMixin(RuledMixin):
 
         of: None: every column that is not given. given: None: nothing. orders: random orders of the chain rule whose
         densities are averaged. A number counts with its density (per unit of the column, per day for a date), a category
-        and a value that the column holds as an atom with their probability, so compare rows, not columns. Missing cells
-        are left out. Raises ValueError for columns that are not there or in both.
+        with its probability, and so does a frequent single value of a column without decimals or steps: compare rows,
+        not columns. Missing cells are left out. Raises ValueError for columns that are not there or in both.
         """
         if not isinstance(orders, Integral) or orders < 1:
             raise ValueError(f"'orders' must be a whole number of at least 1. Got {orders!r}.")
@@ -59,10 +59,11 @@ class AskingMixin(RuledMixin):
         if (asked & knowing).any():
             both = [u.name for u in units.columns if asked[u.column] and knowing[u.column]]
             raise ValueError(f"'of' and 'given' must name different columns. Got {both} in both.")
-        scale, strange = np.array([unit.scale for unit in units.columns]), self._strange(table, rows)
+        scale, step = np.array([(unit.scale, unit.code_step) for unit in units.columns]).T
+        strange = self._strange(table, rows)
         with self._threads():
             return log_density(
-                self.sampler_, rows, asked, knowing, int(orders), self._seed(random_state), strange, scale
+                self.sampler_, rows, asked, knowing, int(orders), self._seed(random_state), strange, scale, step
             )
 
     def surprise(self, X: pd.DataFrame | np.ndarray, against: str = "entropy") -> pd.DataFrame | np.ndarray:
@@ -108,7 +109,7 @@ class AskingMixin(RuledMixin):
     ) -> pd.DataFrame:
         """The distribution of a column's cell in each row given the other known cells; its own value is not read.
 
-        A number or date: mean, sd (of dates in days), low and high, between which it lies with probability `level` (as much
+        A number or date: mean, sd (of dates, times and durations in days), low and high, between which it lies with probability `level` (as much
         below as above), and q05 … for `quantiles_at`. A category: the probability of each word. Index as X.
         """
         levels = np.asarray(list(quantiles_at), np.float64)
@@ -123,7 +124,7 @@ class AskingMixin(RuledMixin):
         if unit.words is not None:
             return pd.DataFrame(p, self._index(X), list(self.classes_[unit.name]))
         ends = quantiles(unit.token, p, np.array([(1 - level) / 2, (1 + level) / 2, *levels]))
-        out = {"mean": self._point(unit, p), "sd": deviations(unit.token, p)}
+        out = {"mean": self._point(unit, p), "sd": deviations(unit.token, p) * unit.scale}
         names = ["low", "high", *(f"q{100 * q:04.1f}".rstrip("0").rstrip(".") for q in levels)]
         out |= {name: self.codec_.values(unit.name, ends[:, i], means=True) for i, name in enumerate(names)}
         return pd.DataFrame(out).set_axis(self._index(X))

@@ -66,6 +66,23 @@ def test_log_density_of_numbers_is_in_data_units():
     assert np.exp(log_density(model, grid, of, ~of)).sum() * 0.1**2 == pytest.approx(1, abs=1e-4)
 
 
+def test_units_and_grids_change_the_density_by_their_logarithms():
+    """Of numbers alone; on a grid an atom counts as one step, elsewhere with its probability."""
+    model, _, _ = four_columns()
+    rows = rows_of(model, 50)
+    plain = log_density(model, rows, ALL, ~ALL)
+    scale = np.array([1, 5.0, 1, 1])
+    np.testing.assert_allclose(log_density(model, rows, ALL, ~ALL, scale=scale), plain)
+    found = log_density(model, rows, ALL, ~ALL, scale=scale, step=np.array([0, 10.0, 0, 0]))
+    np.testing.assert_allclose(found, plain - np.log(50))
+    model, _ = gaussian(np.array([[1, 0.5], [0.5, 1]]))
+    rows, of = rows_of(model, 50), np.ones(2, bool)
+    plain = log_density(model, rows, of, ~of)
+    np.testing.assert_allclose(log_density(model, rows, of, ~of, scale=np.array([5, 1])), plain - np.log(5))
+    narrow = log_density(model, rows, of, ~of, step=np.array([0.5, 0.1]))  # bins are .25 wide
+    np.testing.assert_allclose(narrow, plain - np.log(2))
+
+
 def test_values_that_were_never_seen_are_improbable_and_the_farther_the_more():
     model, _ = gaussian(np.array([[1, 0.5], [0.5, 1]]))
     far = np.array([[2.9, 0], [3.1, 0], [5, 0], [50, 0]], np.float32)

@@ -150,6 +150,52 @@ def test_arrays_are_answered_with_arrays():
     assert (imputer.sample(x, 2, where="x0 > 0.5")[:, :, 0] > 0.5).all()
 
 
+def timed_frame(n: int = 150) -> pd.DataFrame:
+    """Moments in minutes, durations between them, money in cents, dates in a format of their own."""
+    rng = np.random.default_rng(0)
+    start = pd.Timestamp("2024-01-01 08:00") + pd.to_timedelta(rng.integers(0, 300 * 1440, n), unit="min")
+    length = pd.to_timedelta(rng.integers(10, 600, n), unit="min")
+    net = np.round(rng.uniform(1, 100, n), 2)
+    return pd.DataFrame({
+        "start": start, "end": start + length, "length": length, "net": net, "tax": np.round(net / 5, 2),
+        "gross": np.round(net + np.round(net / 5, 2), 2), "day": start.strftime("%d.%m.%Y"),
+    })  # fmt: skip
+
+
+def test_times_durations_and_cents_keep_rules_and_conditions():
+    frame = timed_frame()
+    imputer = BigLearnImputer(**QUICK, rules=["end - start == length", "net + tax == gross"]).fit(frame)
+
+    def keeps(table: pd.DataFrame) -> bool:
+        times = ((table["end"] - table["start"]) == table["length"]).all()
+        return bool(times and (np.round(table["net"] + table["tax"], 2) == table["gross"]).all())
+
+    assert keeps(imputer.generate(200))
+    assert keeps(imputer.transform(frame.mask(np.random.default_rng(1).random(frame.shape) < 0.3)))
+    some = imputer.generate(100, where=["length between 2 hours and 240 minutes", "day >= 01.06.2024", "net < 50.25"])
+    assert keeps(some) and some["length"].between("2h", "4h").all() and (some["net"] < 50.25).all()
+    assert (pd.to_datetime(some["day"], format="%d.%m.%Y") >= "2024-06-01").all()
+    spread = imputer.distribution(frame.head(1), "length")["sd"].iloc[0]
+    assert 0.05 < spread < 0.2  # days: 2.8 hours
+
+
+def test_a_sum_beyond_the_range_of_its_column_is_filled_in(ruled):
+    frame = ruled_frame(4, seed=8).astype({"total": float, "b": float})
+    frame.loc[1, ["a", "b", "total"]] = [89, 400, np.nan]
+    assert ruled.transform(frame).loc[1, "total"] == 489
+
+
+def test_tables_of_another_library():
+    import polars
+
+    frame = polars.from_pandas(timed_frame().drop(columns="length"))
+    imputer = BigLearnImputer(**QUICK).fit(frame)
+    assert isinstance(imputer.generate(5, where="net > 20"), polars.DataFrame)
+    gaps = frame.with_columns(polars.lit(None, polars.Float64).alias("net"))
+    assert (imputer.sample(gaps, 1, where="net > 20")[0]["net"] > 20).all()
+    assert imputer.surprise(frame).shape == (150, 6) and np.isfinite(imputer.log_density(frame, orders=1)).all()
+
+
 def test_estimates_are_pooled(mixed):
     frame = mixed_frame(60, seed=7)
     found = mixed.pool(frame, mean_of("height"), draws=3)
