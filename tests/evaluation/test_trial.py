@@ -11,6 +11,7 @@ from pipeline.evaluation.gap_scores import coverage, score
 from pipeline.evaluation.peers import mean_fill, missforest
 from pipeline.evaluation.trial import comparable, hidden_case, trial
 from pipeline.tables.errors import TableError
+from pipeline.tables.inspection import inspect
 
 
 def frame_of(n: int = 120) -> pd.DataFrame:
@@ -42,9 +43,10 @@ def test_hidden_cells_are_known_ones_and_every_row_keeps_one():
 
 def test_columns_become_comparable():
     frame = frame_of(20)
-    assert (comparable(frame["when"]).diff().dropna() == 1).all()
-    assert comparable(frame["yes"]).isin(["True", "False"]).all()
-    assert comparable(frame["side"]).isna().sum() == frame["side"].isna().sum()
+    found = {c.name: comparable(c, frame[c.label]) for c in inspect(frame)}
+    assert (found["when"].diff().dropna() == 1).all()
+    assert found["yes"].isin(["True", "False"]).all()
+    assert found["side"].isna().sum() == frame["side"].isna().sum()
 
 
 def test_scores_of_the_truth_and_of_the_mean():

@@ -135,7 +135,7 @@ def test_images_that_all_miss_pixels_have_no_joint_scores(tmp_path, capsys):
     schema, rows = case.digits()
     rows[:, 3] = np.nan
     metrics = run(*case.project(tmp_path, schema, rows, baselines=False))
-    assert "0 images have no missing pixel, fewer than 32" in capsys.readouterr().out
+    assert "0 images have no missing pixel, fewer than 32" in capsys.readouterr().err
     assert "fid" not in metrics and 0 <= metrics["image_to_label_accuracy"] <= 1
     assert metrics["half_completion_rmse"] > 0
 
