@@ -1,5 +1,5 @@
 # make reproduce: environment, then every stage · make test: environment, then the tests.
-# QUALITY=long trains five times as long as the default: the best scores without a limit on time.
+# QUALITY=long trains three times as long as the default: the best scores without a limit on time.
 # make docs: the site · make pictures: the pictures that it shows, from data/ (Chromium is needed).
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3

@@ -35,7 +35,7 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(2400, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(3600, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
