@@ -52,7 +52,7 @@ def biglearn(installed: Path, folder: Path, *arguments: object) -> str:
     return done.stdout
 
 
-@pytest.mark.slow  # an environment, a build and five processes that load torch
+@pytest.mark.slow(short=True)  # an environment, a build and five processes that load torch
 def test_the_wheel_works_without_a_checkout(installed, tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"height": rng.normal(170, 9, 60).round(1), "group": rng.choice(list("abc"), 60)})
