@@ -15,6 +15,7 @@ from pipeline.estimators.mixture import MixtureSampler
 
 SPREAD_STREAM = 6
 DRAWS, MOST_ROWS, FEWEST_ROWS = 3, 240, 120  # a row is asked several times where there are few
+MOST_CELLS, LEAST_ASKED = 12_000, 24  # a wide table has fewer rows asked: each draw passes once for every gap of a row
 LEAST_SHARE, STEPS = 0.3, 3
 SHARP = 0.7  # of the share, what `spread="sharp"` draws from
 
@@ -29,9 +30,10 @@ class Spread:
     def __init__(self, parts: list[tuple[MixtureSampler, np.ndarray]], spec: TaskSpec, seed: int) -> None:
         self.seed, self.cases = seed, []
         for i, (sampler, rows) in enumerate(parts):
+            most = int(np.clip(MOST_CELLS // rows.shape[1], LEAST_ASKED, MOST_ROWS))
             rows = rows[np.argsort(np.isnan(rows).sum(1), kind="stable")][: -(-len(rows) // 2)]
-            times = max(1, -(-FEWEST_ROWS // max(1, len(rows) * len(parts))))
-            rows = np.repeat(rows[: MOST_ROWS // len(parts)], times, axis=0)
+            times = max(1, -(-min(FEWEST_ROWS, most) // max(1, len(rows) * len(parts))))
+            rows = np.repeat(rows[: most // len(parts)], times, axis=0)
             tasks = sample_tasks(spec, len(rows), seed=seed + i, stream=SPREAD_STREAM)
             role = apply_missing(tasks, sampler.schema.missing(rows), seed=seed).role
             gap = (role == TARGET)[:, sampler.schema.token_of_column]
