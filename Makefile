@@ -1,10 +1,10 @@
 # make reproduce: environment, then every stage · make test: environment, then the tests.
-# QUALITY=long trains three times as long as the default: the best scores without a limit on time.
+# QUALITY=long trains five times as long as the default: the best scores without a limit on time.
 # make docs: the site · make pictures: the pictures that it shows, from data/ (Chromium is needed).
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3
 QUALITY ?= default
-LONG := -S train.steps=12000 -S train.ema_decay=0.999 -S train.checkpoint_interval=2000 -S train.sample_interval=4000
+LONG := -S train.steps=18000 -S train.ema_decay=0.999 -S train.checkpoint_interval=2000 -S train.sample_interval=4000
 TORCH ?= default
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV := .venv
