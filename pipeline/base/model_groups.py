@@ -12,7 +12,7 @@ class NetworkParams:
     """The transformer class that is both generator and discriminator."""
 
     width: int = ranged(48, 8, 4096, "model width; a multiple of heads")
-    depth: int = ranged(2, 1, 64, "blocks")
+    depth: int = ranged(1, 1, 64, "blocks")
     position: str = chosen(
         "random", ("random", "grid"), "first value of the learned positions of patches: random, waves on their grid"
     )
@@ -22,6 +22,11 @@ class NetworkParams:
         "categorical_first",
         ("categorical_first", "one_pass", "one_by_one"),
         "categories first and the rest given them (chain rule), every target in one pass, or one after the other",
+    )
+    category_network: str = chosen(
+        "row",
+        ("row", "both"),
+        "what names the categories of categorical_first: a network over the row, or the body too",
     )
     choice_passes: int = ranged(1, 1, 256, "passes that share out the categories of categorical_first; 1: independent")
     convolution_channels: int = ranged(
@@ -35,7 +40,7 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(3600, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(5500, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
@@ -54,8 +59,14 @@ class TrainParams:
     cuda_graph: bool = described(True, "on one GPU, replay captured steps: a small model is bound by their launches")
     loss: str = chosen("relativistic", ("relativistic", "non_saturating", "hinge"), "adversarial loss")
     adversarial_weight: float = ranged(1.0, 0.0, 1e3, "weight of the adversarial losses; 0: likelihood alone")
+    body_start: float = ranged(
+        0.6,
+        0.0,
+        1.0,
+        "share of the training in which the context network draws alone, the transformer resting: cheap steps",
+    )
     adversarial_start: float = ranged(
-        0.25, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
+        0.65, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
     )
     energy_weight: float = ranged(
         2.0,
@@ -64,7 +75,7 @@ class TrainParams:
         "weight of the energy score of two draws of the continuous targets; 0 and final 0: no second draw",
     )
     energy_final_weight: float = ranged(
-        0.5, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
+        0.8, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
     )
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
     mismatch_weight: float = ranged(
@@ -75,6 +86,9 @@ class TrainParams:
         0.3, 0.0, 1.0, "share of the adversarial part after which it has fallen; 0: at once"
     )
     likelihood_weight: float = ranged(1.0, 0.0, 1e3, "weight of the likelihood route: cross-entropy, continuous error")
+    category_sets: int = ranged(
+        2, 0, 64, "further random parts of each row from which the network over the row learns its categories; 0: none"
+    )
     continuous_likelihood_weight: float = ranged(0.0, 0.0, 1e3, "weight of the error of continuous targets in it")
     continuous_error: str = chosen(
         "absolute", ("absolute", "squared"), "that error: its optimum is the conditional median or mean"
@@ -97,7 +111,7 @@ class TrainParams:
     beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay")
     weight_decay: float = ranged(0.0, 0.0, 10.0, "decoupled weight decay of Adam, times the step size")
     warmup_steps: int = ranged(100, 0, 10**7, "linear warm-up")
-    decay_start: float = ranged(0.5, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
+    decay_start: float = ranged(0.77, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
     clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")
     ema_decay: float = ranged(0.998, 0.0, 1.0, "decay of the averaged generator per step")
     log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")

@@ -27,7 +27,7 @@ from pipeline.datasets.source import RawData, Source
 from pipeline.rows.image_schema import image_label_schema
 
 DEFAULT_SIZE_PX, DEFAULT_PATCH_PX, MAX_PATCHES = 32, 4, 256
-RECOMMENDED = ("network.convolution_channels=16",)
+RECOMMENDED = ("network.convolution_channels=16", "network.category_network=both", "network.depth=2")
 FEWEST_IMAGES = 2
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's mode L
 ROW_COPIES = 3  # of the rows in memory, while colour is decided and categories are appended

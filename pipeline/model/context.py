@@ -16,12 +16,7 @@ from torch.nn import functional
 
 from pipeline.rows.schema import Schema
 
-LARGEST_HIDDEN = 256  # whatever the width: its weights grow with the features of a row, which an image has many of
-
-
-def hidden_width(width: int) -> int:
-    """K of a model of that width."""
-    return min(4 * width, LARGEST_HIDDEN)
+HIDDEN = 256  # K, whatever the width: its weights grow with the features of a row, which an image has many of
 
 
 class Context(nn.Module):
@@ -31,10 +26,13 @@ class Context(nn.Module):
         super().__init__()
         self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
         self.categories = [g.features for g in schema.groups if g.modality == "categorical"]
-        self.noise_width, hidden = noise_width, hidden_width(width)
-        self.first = nn.Linear(schema.n_features + schema.n_tokens + noise_width, hidden)
-        self.second = nn.Linear(hidden, width, bias=False)
-        self.direct = nn.Linear(hidden, schema.n_features, bias=False) if draws else None
+        patch = torch.tensor([schema.tokens[i].modality == "patch" for i in schema.token_of_feature])
+        self.register_buffer("patch", patch, persistent=False)
+        self.noise_width = noise_width
+        self.first = nn.Linear(schema.n_features + schema.n_tokens + noise_width, HIDDEN)
+        self.middle = nn.Linear(HIDDEN, HIDDEN)
+        self.second = nn.Linear(HIDDEN, width, bias=False)
+        self.direct = nn.Linear(HIDDEN, schema.n_features, bias=False) if draws else None
         names = sum(part.stop - part.start for part in self.categories)
         self.embed = nn.Linear(names, width, bias=False) if names else None
         if self.embed is not None:  # unit variance, whatever the number of categories
@@ -53,11 +51,47 @@ class Context(nn.Module):
         if self.noise_width:
             parts.append(known.new_zeros(len(known), self.noise_width) if noise is None else noise)
         hidden = functional.gelu(self.first(torch.cat(parts, 1)))
+        hidden = hidden + functional.gelu(self.middle(hidden))
         out, direct = self.second(hidden), None if self.direct is None else self.direct(hidden)
         if self.embed is not None:
             names = [known[:, part] for part in self.categories]
             out = out + self.embed(torch.cat(names, 1) if len(names) > 1 else names[0])
         return out, direct
+
+    def rows(self, features: Tensor, read: Tensor, noise: Tensor) -> Tensor:
+        """(B, F) rows as a generator would draw them that had nothing else; arguments as in `forward`."""
+        out = self.forward(features, read, noise)[1]
+        return torch.where(self.patch, torch.tanh(out), out)
+
+
+class CategoryNetwork(nn.Module):
+    """Logits of every category from what is known of the row: two hidden layers with weights of their own.
+
+    The transformer is taught by pixels, thousands of numbers a step, and by one name a row beside them; weights that learn
+    the names alone learn them sooner and better (docs/decisions/training.md).
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        super().__init__()
+        self.register_buffer("token_of_feature", torch.as_tensor(schema.token_of_feature), persistent=False)
+        self.groups = schema.groups
+        self.first = nn.Linear(schema.n_features + schema.n_tokens, HIDDEN)
+        self.middle = nn.Linear(HIDDEN, HIDDEN)
+        self.last = nn.Linear(HIDDEN, sum(g.features.stop - g.features.start for g in schema.groups if g.discrete))
+
+    def forward(self, features: Tensor, read: Tensor) -> Tensor:
+        """(B, F) logits, 0 at what is continuous. features: (B, F), used at the tokens that (B, L) bool `read` names."""
+        known = torch.where(read[:, self.token_of_feature], features, features.new_zeros(()))
+        hidden = functional.gelu(self.first(torch.cat([known, read.to(known.dtype)], 1)))
+        logits, parts, place = self.last(functional.gelu(self.middle(hidden))), [], 0
+        for group in self.groups:
+            width = group.features.stop - group.features.start
+            if group.discrete:
+                parts.append(logits[:, place : place + width])
+                place += width
+            else:
+                parts.append(logits.new_zeros(len(logits), width))
+        return torch.cat(parts, 1)
 
 
 def context_of(schema: Schema, width: int, noise_width: int = 0, *, draws: bool = False) -> Context | None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from kernels.task_sampling import HIDDEN, SOURCE, TARGET
 from pipeline.base.model_groups import NetworkParams
-from pipeline.model.context import context_of
+from pipeline.model.context import CategoryNetwork, context_of
 from pipeline.model.convolutions import Refinement, Stem
 from pipeline.model.noise import RowNoise, draw
 from pipeline.model.sums import cumulative
@@ -62,6 +62,10 @@ class Generator(nn.Module):
     draws a K-th of them a pass.
 
     teaches: in training the rest is generated given the true categories whatever the number of passes.
+
+    categories: logits of the categories that come first are those of a small network over the row, with those of the
+    transformer added (params.category_network "both") or without ("row": no pass of it). context_alone: in training, while
+    only the context network learns; see `pipeline.training.schedule.Plan`.
     """
 
     def __init__(self, schema: Schema, params: NetworkParams, attention_backend: str = "auto") -> None:
@@ -72,11 +76,15 @@ class Generator(nn.Module):
         self.first_shapes: FixedShapes | None = None  # of the pass that draws categories, instead of the body's
         self.second_shapes: FixedShapes | None = None  # of the pass that draws the rest
         self.straight_through = False
+        self.context_alone = False  # the outputs are those of the context; the transformer rests
         self.teaches = False
         self.noise_width = params.noise_width
         self.token_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.global_noise = nn.Linear(params.noise_width, params.width, bias=False)
         self.context = context_of(schema, params.width, params.noise_width, draws=True)
+        chained = params.order == "categorical_first" and 0 < sum(t.discrete for t in schema.tokens) < schema.n_tokens
+        self.categories = CategoryNetwork(schema) if chained else None
+        self.row_alone = params.category_network == "row"
         self.heads = nn.ModuleList(nn.Linear(params.width, g.width) for g in schema.groups)
         channels = params.convolution_channels if schema.image is not None else 0
         self.stem = Stem(schema, params.width, channels) if channels else None
@@ -94,6 +102,14 @@ class Generator(nn.Module):
                 "'network.order' must not be one_by_one unless every token is categorical or binned. "
                 f"Got {int((~discrete).sum())} continuous tokens."
             )
+
+    @torch.no_grad()
+    def start_from_context(self) -> None:
+        """What the transformer adds to the outputs of the context starts at zero, so that it can join later."""
+        for group, head in zip(self.body.groups, self.heads, strict=True):
+            if self.context is not None and not group.discrete:
+                head.weight.zero_()
+                head.bias.zero_()
 
     def forward(self, features: Tensor, role: Tensor, noise: Noise = None, rank: Tensor | None = None) -> Generated:
         """Rows whose target tokens are drawn from p(x_T | x_S).
@@ -142,12 +158,23 @@ class Generator(nn.Module):
         if self.training and (self.teaches or self.choice_passes > 1):
             first, known = self._taught_choices(features, role, first_role, chosen, noise, rank)
         else:
-            first = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=not self.straight_through)
+            first = self._first(features, first_role, noise, rank, quiet=not self.straight_through)
             known = self.fill(features, first_role, self._draw_choices(first, noise))
             known = torch.where((role == SOURCE)[:, self.token_of_feature], features, known)
         rest = (role == TARGET) & ~self.discrete
         visible = torch.where(chosen, SOURCE, role)
         return first, known, visible, torch.where(rest.any(1, keepdim=True), visible, HIDDEN)
+
+    def _first(self, features: Tensor, role: Tensor, noise: Noise, rank: Tensor | None, *, quiet: bool) -> Tensor:
+        """(B, F) logits of the categories that (B, L) `role` asks for; arguments as in `_raw`."""
+        read = role == SOURCE
+        if rank is not None:  # what every category asked for may see
+            asked = (role == TARGET) & self.discrete
+            read = read & (rank <= torch.where(asked, rank, torch.iinfo(rank.dtype).max).amin(1, keepdim=True))
+        logits = self.categories(features, read)
+        if self.row_alone or self.context_alone:
+            return logits
+        return logits + self._raw(features, role, noise, rank, self.first_shapes, quiet=quiet)
 
     def _taught_choices(
         self, features: Tensor, role: Tensor, first_role: Tensor, chosen: Tensor, noise: Noise, rank: Tensor | None
@@ -161,7 +188,7 @@ class Generator(nn.Module):
             done = (draw(torch.rand, (rows, 1), noise, role.device) * passes).floor() / passes
             shown = chosen & (draw(torch.rand, (rows, tokens), noise, role.device) < done)
             first_role = torch.where(shown, SOURCE, first_role)
-        logits = self._raw(features, first_role, noise, rank, self.first_shapes, quiet=True)
+        logits = self._first(features, first_role, noise, rank, quiet=True)
         if shown is not None:
             logits = torch.where(shown[:, self.token_of_feature], CERTAIN * features, logits)
         known = torch.where(((role == SOURCE) | chosen)[:, self.token_of_feature], features, features.new_zeros(()))
@@ -195,6 +222,9 @@ class Generator(nn.Module):
     ) -> Tensor:
         """(B, F) outputs before any draw. quiet: no noise goes in, dropout aside, since the output is a distribution to
         draw from: noise would blur it, and a body that learns to ignore it there loses diversity where it needs it."""
+        if self.context_alone and not quiet:
+            z = draw(torch.randn, (len(features), self.noise_width), noise, features.device)
+            return _without_ranks(self.context.rows(features, role == SOURCE, z), rank)
         tokens, cls, direct = self._read(features, role, noise, rank, quiet or self.order == "one_by_one")
         _, tokens = self.body(tokens, cls, role, rank, noise, shapes)
         parts = []

@@ -23,7 +23,7 @@ from pipeline.base.fields import ParamsError
 from pipeline.base.model_groups import NetworkParams
 from pipeline.base.params import merge_params
 from pipeline.model import forks  # noqa: F401  a forked child must not wait for this process's threads
-from pipeline.model.context import hidden_width
+from pipeline.model.context import HIDDEN as HIDDEN_WIDTH
 from pipeline.model.generator import Generator
 from pipeline.model.network_files import load_state, read_network, save_network
 from pipeline.rows.bins import stretches
@@ -237,7 +237,7 @@ def _check_sizes(state: dict[str, Tensor], schema: Schema, network: NetworkParam
         wanted["refinement.second.weight"] = (network.convolution_channels, network.convolution_channels, 3, 3)
     if not all(t.discrete for t in schema.tokens):
         inputs = schema.n_features + schema.n_tokens + network.noise_width
-        wanted["context.first.weight"] = (hidden_width(width), inputs)
+        wanted["context.first.weight"] = (HIDDEN_WIDTH, inputs)
     for name, shape in wanted.items():
         found = tuple(state[name].shape) if name in state else None
         if found != shape:

@@ -27,6 +27,10 @@ class FlatAdam:
         self.state = {leaf: {"step": step, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}}
         self.found_inf: Tensor | None = None
 
+    def is_fresh(self) -> bool:
+        """Whether there has been no update. Waits for the device."""
+        return float(self.state[self.leaf]["step"]) == 0.0
+
     @torch.no_grad()
     def step(self) -> None:
         """One update; lr may be a number, or a tensor on the device."""

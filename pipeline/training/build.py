@@ -28,6 +28,7 @@ def build_step(
     train = params.train
     torch.manual_seed(seed)
     generator = Generator(schema, params.network, train.attention_backend).to(device)
+    generator.start_from_context()
     discriminator = Discriminator(
         schema,
         params.network,

@@ -106,7 +106,7 @@ class GraphedStep:
         if self.fixed.load(batch, plan, noise_seed):
             self.graphs.clear()
             self.seen.clear()
-        kind = (plan.adversarial, plan.penalised, plan.mismatched, *batch.tensors())
+        kind = (plan.context_alone, plan.adversarial, plan.penalised, plan.mismatched, *batch.tensors())
         if kind not in self.graphs and self.seen[kind] < WARM_UPS:
             self.seen[kind] += 1
             return self._without_graph(plan)

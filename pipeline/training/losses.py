@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kernels.task_sampling import SOURCE, TARGET
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET
+from pipeline.model.context import CategoryNetwork
+from pipeline.model.noise import RowNoise, draw
 from pipeline.model.sums import cumulative
 from pipeline.rows.tokens import Group
 
@@ -109,6 +111,31 @@ def likelihood_terms(
             away = distance(out, true, reduction="none").mean(-1)
             continuous = continuous + torch.stack([(away * weight).sum(), weight.sum()])
     return discrete[0] / discrete[1].clamp(min=1.0), continuous[0] / continuous[1].clamp(min=1.0)
+
+
+def further_names(
+    network: CategoryNetwork | None, features: Tensor, role: Tensor, sets: int, noise: torch.Generator | RowNoise | None
+) -> Tensor | None:
+    """() nats of the categories of each row, given `sets` further random parts of its visible tokens; per row and set.
+    None without a network or sets.
+
+    A part has each visible token with one chance, uniform in [0, 1]; the visible categories outside it are named. A step of a small
+    network costs next to nothing, and the classes of few rows are learnt from many parts of them. features: (B, F);
+    role: (B, L).
+    """
+    if network is None or sets == 0:
+        return None
+    choices = tuple(g for g in network.groups if g.discrete)
+    discrete = torch.zeros(role.shape[1], dtype=torch.bool, device=role.device)
+    for group in choices:
+        discrete[group.tokens[0] : group.tokens[-1] + 1] = True
+    place = draw(torch.rand, (len(role), sets, 1 + role.shape[1]), noise, role.device).flatten(0, 1)
+    visible, features = (role != HIDDEN).repeat_interleave(sets, 0), features.repeat_interleave(sets, 0)
+    read = visible & (place[:, 1:] < place[:, :1])
+    asked = visible & discrete & ~read
+    roles = torch.where(asked, TARGET, HIDDEN)
+    mean, _ = likelihood_terms(network(features, read).float(), features, roles, choices, 0.0)
+    return mean * asked.sum() / len(place)
 
 
 def ranked_scores(

@@ -15,7 +15,7 @@ class Plan:
     """What the schedules say of one step: numbers, or () tensors that hold them on the device.
 
     generator_lr, lr: step sizes. mismatch: weight of mismatched sources. fresh: weight of the new weights in the
-    average. energy: weight of the energy score. adversarial: the discriminator takes part. penalised, mismatched: R1 and
+    average. energy: weight of the energy score. context_alone: the transformer rests. adversarial: the discriminator takes part. penalised, mismatched: R1 and
     R2, or mismatched sources, are due.
     """
 
@@ -24,6 +24,7 @@ class Plan:
     mismatch: float | Tensor
     fresh: float | Tensor
     energy: float | Tensor
+    context_alone: bool
     adversarial: bool
     penalised: bool
     mismatched: bool
@@ -33,6 +34,11 @@ def adversarial_share(params: TrainParams, share: float) -> float:
     """Share of the adversarial part of the training that lies behind after `share` of the whole; < 0 before it begins."""
     start = params.adversarial_start
     return (share - start) / (1.0 - start) if start < 1.0 else -1.0
+
+
+def body_start(params: TrainParams) -> float:
+    """Share of the training after which the transformer takes part: with the discriminator at the latest."""
+    return min(params.body_start, params.adversarial_start) if params.adversarial_weight > 0 else params.body_start
 
 
 def energy_weight(params: TrainParams, share: float) -> float:
@@ -52,12 +58,15 @@ def mismatch_weight(params: TrainParams, share: float) -> float:
 
 
 def learning_rate_factor(params: TrainParams, step: int, share: float | None = None) -> float:
-    """Factor on the step sizes: linear warm-up, 1, then linear to zero once a share decay_start lies behind.
+    """Factor on the step sizes: linear warm-up, 1, then linear to zero once a share decay_start lies behind. Where the
+    transformer joins later it warms up again: its moments are still zero, which makes first updates large.
 
     share: see `TrainingStep.__call__`.
     """
-    warm = min(1.0, (step + 1) / params.warmup_steps) if params.warmup_steps else 1.0
     place = step if share is None else share * params.steps
+    joined = body_start(params) * params.steps
+    since = place - joined if 0 < joined <= place else step
+    warm = min(1.0, (since + 1) / params.warmup_steps) if params.warmup_steps else 1.0
     start = params.decay_start * params.steps
     left = (params.steps - place) / max(1.0, params.steps - start) if place > start else 1.0
     return warm * left
@@ -76,6 +85,7 @@ def plan_of(params: TrainParams, step: int, share: float | None = None) -> Plan:
         mismatch=mismatch,
         fresh=1 - min(params.ema_decay, (1 + step) / (10 + step)),
         energy=energy_weight(params, share),
+        context_alone=share < body_start(params),
         adversarial=adversarial,
         penalised=adversarial and due,
         mismatched=adversarial and mismatch > 0,

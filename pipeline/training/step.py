@@ -14,7 +14,7 @@ Shapes: B rows of this process, L tokens, F features.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ from pipeline.model.noise import RowNoise, draw
 from pipeline.training.adam import FlatAdam
 from pipeline.training.batches import Batch, Counts
 from pipeline.training.choices import choice_terms, kinds_of
+from pipeline.training.draws import Draws, draws_of
 from pipeline.training.flat import FlatParameters
 from pipeline.training.input_gradient import BlockCalls, input_gradient
 from pipeline.training.losses import (
@@ -41,17 +42,6 @@ from pipeline.training.schedule import Plan, plan_of
 from pipeline.training.sharding import Replicated, Sharing
 
 Losses = dict[str, Tensor]
-
-
-class Draws(NamedTuple):
-    """(B, F) float32 each. raw: outputs before any draw. first: generated rows, for the discriminator; second: those with
-    a second draw of the continuous targets, where energy scores are asked for. paired: of the other task, where
-    communication is."""
-
-    raw: Tensor
-    first: Tensor
-    second: Tensor | None = None
-    paired: Tensor | None = None
 
 
 class NonFiniteError(RuntimeError):
@@ -94,10 +84,12 @@ class TrainingStep:
                 "'network.choice_passes' must be 1 where the adversarial loss teaches the choices (train.straight_through, "
                 f"or train.likelihood_weight 0). Got {generator.choice_passes}."
             )
-        scored = max(params.energy_weight, params.energy_final_weight) > 0
-        self.scored = scored and not bool(generator.discrete.all())  # the mean over no target is no term
+        self.scored = max(params.energy_weight, params.energy_final_weight) > 0 and not bool(generator.discrete.all())
+        if not self.scored or generator.context is None:  # nothing would learn before the transformer
+            self.params = replace(params, body_start=0.0)
         generator.teaches = self.scored and not generator.straight_through
         self.autocast = autocast
+        self.started = False  # a discriminator's turn in this process: Adam is asked once, which waits for the device
         self.block_calls: BlockCalls | None = None  # compiled; None: the penalty is eager
         self.kinds = kinds_of(generator.body.groups, generator.spacing)
         self.non_finite = torch.zeros((), device=self.flat_g.values.device)  # updates in a row that were skipped
@@ -125,11 +117,14 @@ class TrainingStep:
         noise = RowNoise(generator, batch.batch_size, batch.places)
         self.adam_g.param_groups[0]["lr"], self.adam_d.param_groups[0]["lr"] = plan.generator_lr, plan.lr
         losses, statistics = {}, None
-        draws = self._generate(batch, plan, noise)
+        self.generator.context_alone = plan.context_alone
+        with self._autocast(batch.features.device):
+            draws = draws_of(self.generator, batch, plan, self.params, noise, twice=self.scored)
         real_logits = None
         if plan.adversarial:
-            if self.params.adversarial_start > 0 and not self.adam_d.state:  # its first turn
+            if not self.started and self.params.adversarial_start > 0 and self.adam_d.is_fresh():
                 self.discriminator.start_from(self.generator)
+            self.started = True
             loss, statistics, real_logits, terms = self._discriminator_loss(batch, draws, plan, noise)
             losses |= terms
             losses["discriminator_gradient_norm"] = self._update(self.flat_d, self.adam_d, loss)
@@ -160,18 +155,6 @@ class TrainingStep:
             )
 
     # -- the two turns --------------------------------------------------------------------------
-    def _generate(self, batch: Batch, plan: Plan, noise: RowNoise) -> Draws:
-        with self._autocast(batch.features.device):
-            asked = batch.features, batch.role, noise, batch.rank
-            if self.params.adversarial_weight == 0 and self.generator.order == "one_by_one":  # nothing reads a draw
-                raw = self.generator.logits(*asked).float()
-                return Draws(raw, raw)
-            drawn, second = self.generator.twice(*asked) if self.scored else (self.generator(*asked), None)
-            paired = None
-            if plan.adversarial and self.params.communication_weight > 0 and batch.other_role is not None:
-                paired = self.generator(batch.features, batch.other_role, noise, batch.other_rank).features.float()
-        return Draws(drawn.raw.float(), drawn.features.float(), None if second is None else second.float(), paired)
-
     def _discriminator_loss(
         self, batch: Batch, draws: Draws, plan: Plan, noise: RowNoise
     ) -> tuple[Tensor, FamilyStatistics, Tensor, Losses]:
@@ -291,6 +274,9 @@ class TrainingStep:
             if batch.relative != Counts():
                 categorical, score = categorical * batch.relative.discrete, score * batch.relative.discrete
                 continuous = continuous * batch.relative.continuous
+            if draws.nats is not None:
+                loss = loss + p.likelihood_weight * draws.nats
+                terms["further_cross_entropy"] = draws.nats.detach()
             loss = loss + p.likelihood_weight * (categorical + p.continuous_likelihood_weight * continuous)
             terms |= {"cross_entropy": categorical.detach(), f"{p.continuous_error}_error": continuous.detach()}
             if p.ranked_weight > 0:

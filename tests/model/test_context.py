@@ -116,3 +116,32 @@ def test_the_discriminator_takes_over_what_the_generator_reads():
     for name, value in network.body.state_dict().items():
         assert torch.equal(value, critic.body.state_dict()[name])
         assert value.data_ptr() != critic.body.state_dict()[name].data_ptr()
+
+
+@pytest.mark.parametrize("network", ["row", "both"])
+def test_categories_read_what_they_may_see(network):
+    """Of tokens in an order, those before the category; without one every source."""
+    torch.manual_seed(0)
+    generates = Generator(SCHEMA, replace(NETWORK, category_network=network)).eval()
+    role = torch.tensor([[SOURCE, TARGET, TARGET, SOURCE, HIDDEN, HIDDEN, TARGET]])
+    rank = torch.tensor([[0, 0, 0, 2, 0, 0, 1]], dtype=torch.int16)
+    x, before, after = rows(1), rows(1), rows(1)
+    before[:, :16] *= -1
+    after[:, 48:64] *= -1
+
+    def logits(features: torch.Tensor, rank: torch.Tensor | None) -> torch.Tensor:
+        with torch.no_grad():
+            return generates(features, role, torch.Generator().manual_seed(0), rank).raw[:, PIXELS:]
+
+    assert torch.equal(logits(x, rank), logits(after, rank)) and not torch.equal(logits(x, rank), logits(before, rank))
+    assert not torch.equal(logits(x, None), logits(after, None))
+
+
+def test_categories_of_the_row_alone_cost_no_pass_of_the_transformer():
+    torch.manual_seed(0)
+    passes = []
+    for network in ("row", "both"):
+        generates = Generator(SCHEMA, replace(NETWORK, category_network=network)).eval()
+        generates.body.register_forward_hook(lambda *_: passes.append(1))
+        generates(rows(2), torch.tensor([[SOURCE] * 6 + [TARGET]] * 2), torch.Generator().manual_seed(0))
+    assert len(passes) == 1 + 2
