@@ -38,9 +38,10 @@ LEFT = {  # pattern of a command → why the quick test leaves it to the slow on
     r"biglearn impute postgresql:": "a PostgreSQL server",
     r"biglearn impute .*--runner dask": "a Dask cluster",
     r"biglearn (init|compare) ": "a checkout under git and DVC",
+    r"python -m flows\.sweep ": "many builds",
     r"(dvc|git|make|python -m flows\.\w+)( |$)": "a checkout under git and DVC",
 }
-LONG = ("a PostgreSQL server", "a Dask cluster")  # left to the long form of the slow tests
+LONG = ("a PostgreSQL server", "a Dask cluster", "many builds")  # left to the long form of the slow tests
 MIRRORED = "biglearn inspect adult_train.csv.gz"  # needs the mirror of public data: a test of its own
 
 
@@ -200,7 +201,7 @@ def test_what_needs_a_shell_or_a_checkout(page, template, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("page", [page for page in PAGES if left(page, long=True)], ids=named)
-def test_what_needs_a_database_or_a_cluster(page, template, tmp_path):
+def test_what_needs_a_database_a_cluster_or_many_builds(page, template, tmp_path):
     typed = left(page, long=True)
     assert typed
     type_all(typed, page, template, tmp_path)

@@ -87,11 +87,14 @@ class Reader:
         server = next((found for pattern, found in SERVER.items() if re.match(pattern, command)), None)
         if server is not None:
             return self._serve(command, *server)
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", "\n".join([*self.before, command])],
-            cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0 and "Traceback" not in done.stderr, f"{command}\n{done.stdout}\n{done.stderr}"
+        said, wrong = self.home / "stdout", self.home / "stderr"
+        with open(said, "wb") as out, open(wrong, "wb") as error:  # a pipe would be held by workers that stay
+            code = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", "\n".join([*self.before, command])],
+                cwd=self.folder, env=self.environment, stdout=out, stderr=error, timeout=LIMIT_S, check=False,
+            ).returncode  # fmt: skip
+        printed, errors = said.read_text(encoding="utf8"), wrong.read_text(encoding="utf8")
+        assert code == 0 and "Traceback" not in errors, f"{command}\n{printed}\n{errors}"
         if command.startswith(("source ", "export ")):
             self.before.append(command)
         if command.startswith("dvc queue start"):  # a reader looks at the table when the queue is empty
@@ -99,7 +102,7 @@ class Reader:
             while re.search("Queued|Running", self.type("dvc queue status")):
                 assert time.monotonic() < limit, self.type("dvc queue status")
                 time.sleep(3)
-        return done.stdout
+        return printed
 
     def _serve(self, command: str, sign: str, title: str) -> str:
         log = self.home / f"server-{len(self.servers)}.log"
