@@ -1,6 +1,7 @@
 # make reproduce: environment, then every stage · make test: environment, then the tests.
 # QUALITY=long trains five times as long as the default: the best scores without a limit on time.
 # make docs: the site · make pictures: the pictures that it shows, from data/ (Chromium is needed).
+# make serve PORT=5000: Prefect's pages elsewhere than at 4200.
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3
 QUALITY ?= default
@@ -34,7 +35,7 @@ reproduce: environment
 	$(RUN)/dvc $(if $(filter long,$(QUALITY)),exp run $(LONG),repro)
 
 serve: environment
-	$(RUN)/python -m flows.serve
+	$(RUN)/python -m flows.serve $(if $(PORT),--port $(PORT))
 
 # tests run beside one another, each on one thread; tests/SLOW.md lists what is slow, why, and what its short form runs
 test test-slow test-slow-short: export OMP_NUM_THREADS := 1

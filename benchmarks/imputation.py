@@ -37,7 +37,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.imputation_data import TABLES, UCI_TABLES, make_case
-from benchmarks.measure import key
+from benchmarks.measure import append, key
 from pipeline.evaluation.gap_scores import score
 
 RESULTS = Path(__file__).parent / "results" / "imputation.csv"
@@ -139,13 +139,7 @@ def job_of(row: dict[str, object]) -> Job:
 def write_row(path: Path, row: dict[str, object]) -> None:
     """Appends one result; the columns are fixed, so that rows of different methods line up."""
     names = [*key(), "table", "mechanism", "method", "seed", "max_rows", "train_rows", "test_rows", "columns", *SCORES]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, names, restval="")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    append(path, [row], names)
 
 
 def warm_up() -> None:

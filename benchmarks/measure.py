@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.base.machine import processor_name
+
 
 def key(device: torch.device | None = None) -> dict[str, str]:
     """What a row of results depends on: machine, versions, commit, date, load."""
@@ -22,7 +24,7 @@ def key(device: torch.device | None = None) -> dict[str, str]:
     out = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": commit(),
-        "hardware": torch.cuda.get_device_name(device) if on_card else f"{os.cpu_count()} cores, {cpu_name()}",
+        "hardware": torch.cuda.get_device_name(device) if on_card else f"{os.cpu_count()} cores, {processor_name()}",
         "load": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -41,22 +43,12 @@ def commit() -> str:
     return found.stdout.strip() or os.environ.get("BIGLEARN_COMMIT", "unknown")
 
 
-def cpu_name() -> str:
-    """The processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def append(path: Path, rows: list[dict]) -> None:
-    """Adds rows to a results file, with a header when it is new."""
+def append(path: Path, rows: list[dict], names: list[str] | None = None) -> None:
+    """Adds rows to a results file, with a header when it is new. names: of the columns; None: those of the first row."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with open(path, "a", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(stream, names or list(rows[0]), restval="")
         if new:
             writer.writeheader()
         writer.writerows(rows)

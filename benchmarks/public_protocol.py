@@ -40,7 +40,7 @@ from scipy.spatial.distance import cdist
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
 
-from benchmarks.measure import key
+from benchmarks.measure import append, key
 from pipeline.estimators.imputer import BigLearnImputer
 
 RESULTS = Path(__file__).parent / "results" / "public_protocol.csv"
@@ -221,13 +221,7 @@ def run(name: str, method: str, seed: int, table: Table) -> list[dict[str, objec
 def write_row(path: Path, row: dict[str, object]) -> None:
     """Appends one result."""
     names = [*key(), "table", "method", "seed", "rows", "columns", *SCORES]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf8") as stream:
-        writer = csv.DictWriter(stream, names, restval="")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    append(path, [row], names)
 
 
 def ranks(rows: list[dict[str, object]], published: Path) -> dict[str, dict[str, float]]:

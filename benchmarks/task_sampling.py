@@ -28,10 +28,11 @@ import numpy as np
 import torch
 
 from benchmarks import numpy_tasks, torch_tasks
-from benchmarks.measure import append, cpu_name, key
+from benchmarks.measure import append, key
 from kernels.task_sampling import FAMILIES, TaskSpec, sample_tasks
 from kernels.task_sampling.threads import usable_threads
 from pipeline.base.data_groups import TasksParams
+from pipeline.base.machine import processor_name
 from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.task_spec import spec_from_schema
 
@@ -93,7 +94,7 @@ def stamp_of_run() -> dict[str, str]:
     return {
         "date": found["date"],
         "commit": found["commit"],
-        "cpu": cpu_name(),
+        "cpu": processor_name(),
         "cores": str(os.cpu_count()),
         "load": found["load"],
         "python": found["python"],

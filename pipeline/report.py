@@ -10,14 +10,13 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-import jinja2
-
 from pipeline.base.files import replaced_folder, write_text
 from pipeline.base.machine import hardware, source_state, versions
 from pipeline.base.params import Params
 from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.reporting import page_pictures, sections
+from pipeline.reporting.pages import page
 
 SAMPLES = ("joint.png", "real.png", "half.png", "label_to_image.png", "completions.png")  # the rest are charts
 
@@ -64,15 +63,7 @@ def content(params: Params, where: Paths) -> dict[str, Any]:
 
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(page_pictures.TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = sections.number
-    return environment.get_template("report.html").render(variables)
+    return page("report.html", variables, number=sections.number)
 
 
 def main() -> None:

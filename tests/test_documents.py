@@ -1,6 +1,6 @@
 """The documents say what is true of the tree: links and anchors resolve, and files, modules, names, commands and
 parameters that they mention exist. Blocks of Python run as they stand, in a folder that holds what they presuppose;
-commands of `biglearn` are read with their options, without being run.
+commands of `biglearn` are read with their options. Those of README, landing page and guides run: tests/test_guides.py.
 
 Read are README, CONTRIBUTING, CHANGELOG and every page below docs/, as Markdown.
 """
@@ -15,18 +15,15 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import pytest
-import typer.main
 
 import biglearn
 from pipeline.app.cli import app
-from pipeline.base.params import Params, merge_params, to_dict
+from pipeline.base.params import Params
 from pipeline.datasets import table
-from pipeline.model.generator import Generator
-from pipeline.model.sampler import Sampler
-from pipeline.rows.image_schema import image_label_schema
+from tests.helpers.guides import PAGES as GUIDES
+from tests.helpers.guides import surroundings
+from tests.helpers.promises import options
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "examples/README.md")] + sorted(
@@ -34,7 +31,6 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"
 )
 FOLDERS = ("pipeline", "kernels", "flows", "benchmarks", "tests", "docs", "examples")
 FILE_ENDINGS = ("json", "npy", "npz", "csv", "html", "py", "md", "png", "jpg", "yaml", "safetensors")
-DIGITS = [str(i) for i in range(10)]
 
 
 def named(page: Path) -> str:
@@ -200,40 +196,21 @@ def test_to_change_x_open_y():
 
 
 # -- blocks run --------------------------------------------------------------------------------------------------
-def save_untrained(folder: Path, size_px: int, patch_px: int) -> None:
-    params = merge_params({"network": {"width": 16, "depth": 1, "noise_width": 4, "convolution_channels": 0}})
-    schema = image_label_schema(size_px, size_px, 1, patch_px, 0.0, 16.0, DIGITS)
-    Sampler.save(folder, Generator(schema, params.network), schema, to_dict(params.network), 64)
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """The current folder, with models as `make reproduce` and `biglearn fit` leave them, but untrained, and a table."""
+@pytest.mark.parametrize("page", [p for p in PAGES if p not in GUIDES and blocks(p, "python")], ids=named)
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    """Of README, landing page and guides with their commands: tests/test_guides.py."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(table, "FEWEST_STEPS", 10)  # a fit of seconds
-    save_untrained(Path("data/models/generator"), 8, 2)
-    save_untrained(Path("model/data/models/generator"), 16, 4)
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"age": rng.integers(18, 80, 40), "grade": rng.choice(["junior", "senior"], 40)})
-    for name in ("survey.csv", "new.csv"):
-        frame.mask(rng.random(frame.shape) < 0.2).to_csv(name, index=False)
-    return tmp_path
-
-
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=named)
-def test_python_blocks_run(page, folder):
-    assert folder == Path.cwd()
+    surroundings(page, tmp_path)
     for number, block in enumerate(blocks(page, "python")):
         exec(compile(block, f"{named(page)}, block {number}", "exec"), {})
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "bash")], ids=named)
 def test_biglearn_commands_are_read(page):
-    group, lines = typer.main.get_command(app), []
+    lines = []
     for block in blocks(page, "bash"):
         lines += [part.strip() for line in block.replace("\\\n", " ").splitlines() for part in line.split("&&")]
     for line in lines:
         command, *words = shlex.split(line, comments=True) or [""]
-        if command == "biglearn":
-            with group.commands[words[0]].make_context(words[0], words[1:]) as context:
-                assert context.params, line
+        assert command != "biglearn" or options(words), line

@@ -94,7 +94,13 @@ def test_tests_mirror_the_rooms():
     """tests/<room>/test_<what>.py, in packages: so two rooms may have files of one name. At the root: what is about all."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         folders = path.relative_to(ROOT / "tests").parts[:-1]
-        if path.name not in ("test_structure.py", "test_documents.py", "test_examples.py", "test_site.py"):
+        if path.name not in (
+            "test_structure.py",
+            "test_documents.py",
+            "test_examples.py",
+            "test_guides.py",
+            "test_site.py",
+        ):
             assert len(folders) == 1 and folders[0] in {*ROOMS, "faults", "fuzz"}, path
         assert (path.parent / "__init__.py").is_file(), f"{path.parent} needs an __init__.py"
 

@@ -15,7 +15,7 @@ import base64
 import io
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import FastAPI, Request
@@ -26,16 +26,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from pipeline.app.demo_answers import OneLineAnswers, invalid, refused
+from pipeline.app.demo_answers import OneLineAnswers, invalid, page_of, refused
 from pipeline.app.demo_table import TableDesk, add_table_page
-from pipeline.app.project import model_folder
+from pipeline.app.samplers import open_sampler
 from pipeline.app.tables import load_imputer
 from pipeline.app.uncertainty import cell_summary, spread_map, token_spread
 from pipeline.base.paths import Paths
 from pipeline.datasets.image_files import NotAnImage, fit_pixels, open_image
 from pipeline.exchange.reading import read_rows
 from pipeline.exchange.writing import TEXT_GROUP, picture
-from pipeline.model.sampler import Sampler
 from pipeline.reporting.sheets import png
 from pipeline.rows.schema import Schema
 from pipeline.tables.parts import parse_cell
@@ -66,7 +65,7 @@ class Task(BaseModel):
 class Desk:
     """A sampler with the rows to start from; every answer of the page, without the web."""
 
-    def __init__(self, sampler: Sampler, rows: np.ndarray, name: str = "") -> None:
+    def __init__(self, sampler: Any, rows: np.ndarray, name: str = "") -> None:
         self.sampler, self.rows, self.name = sampler, np.asarray(rows, np.float32), name
         self.schema = sampler.schema
         self.lock = threading.Lock()  # one draw at a time: torch already uses the cores
@@ -183,8 +182,7 @@ def create_app(desk: Desk, hosts: tuple[str, ...] = (*LOCAL_HOSTS, "testserver")
 
     @app.get("/", response_class=HTMLResponse)
     def page() -> HTMLResponse:
-        policy = "default-src 'self'; img-src 'self' data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-        return HTMLResponse(TEMPLATE.read_text(encoding="utf8"), headers={"Content-Security-Policy": policy})
+        return page_of(TEMPLATE)
 
     app.get("/description")(desk.description)
     app.get("/row/{index}")(desk.row)
@@ -199,7 +197,7 @@ def create_app(desk: Desk, hosts: tuple[str, ...] = (*LOCAL_HOSTS, "testserver")
 
 def open_desk(model: Path, data: Path | None) -> Desk:
     """The desk of a model folder with the rows of `data`, else its project's test rows, else samples of its own."""
-    sampler = Sampler.load(model_folder(model))
+    sampler = open_sampler(model)
     held_out = Paths(Path(model).resolve()).tokens / "test.npy"
     if data is not None:
         rows = read_rows(data, sampler.schema)

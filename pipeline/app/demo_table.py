@@ -17,6 +17,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from pipeline.app.demo_answers import page_of
 from pipeline.asking.cells import cell_probabilities, quantiles
 from pipeline.asking.units import Units
 from pipeline.estimators.frames import read
@@ -121,8 +122,7 @@ def add_table_page(app: FastAPI, desk: TableDesk) -> None:
 
     @app.get("/table", response_class=HTMLResponse)
     def page() -> HTMLResponse:
-        policy = "default-src 'self'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-        return HTMLResponse(TEMPLATE.read_text(encoding="utf8"), headers={"Content-Security-Policy": policy})
+        return page_of(TEMPLATE)
 
     app.get("/table/columns")(desk.columns)
     app.post("/table/rows")(desk.rows)

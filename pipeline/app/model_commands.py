@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
@@ -28,9 +28,6 @@ from pipeline.app.filling import FIT_ROWS
 from pipeline.app.table_options import TableInput, reads_tables
 from pipeline.app.tables import fit_table, write_sampled
 from pipeline.sources.places import is_table
-
-if TYPE_CHECKING:
-    from pipeline.model.sampler import Sampler
 
 
 @app.command(
@@ -165,9 +162,8 @@ def complete(
     print(f"complete: {draws} draws of {len(rows)} rows in {output}, {observed.mean():.0%} of the cells given")
 
 
-def _sampler(model: Path, device: str) -> Sampler:
-    from pipeline.app.project import model_folder
-    from pipeline.model.sampler import Sampler
+def _sampler(model: Path, device: str) -> Any:
+    from pipeline.app.samplers import open_sampler
 
     if device == "cuda":
         import torch
@@ -176,10 +172,10 @@ def _sampler(model: Path, device: str) -> Sampler:
             raise ValueError("--device must be cpu where there is no CUDA device. Got cuda.")
     elif device != "cpu":
         raise ValueError(f"--device must be cpu or cuda. Got {device!r}.")
-    return Sampler.load(model_folder(model), device)
+    return open_sampler(model, device)
 
 
-def _drawn(sampler: Sampler, rows: Any, observed: Any, targets: Any, draws: int, seed: int) -> Any:
+def _drawn(sampler: Any, rows: Any, observed: Any, targets: Any, draws: int, seed: int) -> Any:
     """(K, N, C) draws, with a bar."""
     from pipeline.base.streams import progress
 

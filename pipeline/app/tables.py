@@ -164,7 +164,8 @@ def write_sampled(sampler: Any, count: int, output: Path, known: list[str], seed
     from pipeline.tables.parts import assign
 
     schema = sampler.schema
-    source = GeneratedSource(list(schema.columns), count)
+    codec = TableCodec(schema)
+    source = GeneratedSource(list(codec.new_frame(np.empty((0, len(schema.columns))), 0).columns), count)
     with (
         open_sink(place_of(output), source, force=True) as sink,
         tqdm(total=count, desc="sample", unit="row", unit_scale=True, dynamic_ncols=True, disable=None) as bar,
@@ -174,5 +175,5 @@ def write_sampled(sampler: Any, count: int, output: Path, known: list[str], seed
             rows = assign(schema, rows, known)
             part = seed if count <= BLOCK_ROWS else block_seed(seed, 0, number)
             drawn = sampler.complete(rows, ~np.isnan(rows), 1, part, progress=bar.update)[0]
-            frame = TableCodec(schema).frame(drawn)
+            frame = codec.new_frame(drawn, part)
             sink.write(Block(number, first, frame, None), frame)

@@ -23,6 +23,7 @@ from types import FrameType, TracebackType
 from pipeline.base.fields import ParamsError
 from pipeline.base.remedies import is_about_a_file, remedy
 from pipeline.base.stopping import Stopped
+from pipeline.base.streams import warnings_as_notes
 
 FAILED, BAD_USAGE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
 MOST_CHARACTERS = 900  # of a line
@@ -34,10 +35,11 @@ def one_line_errors(name: str) -> Iterator[None]:
     """Ends the process with one line on stderr, `name: what happened`, when its body raises.
 
     Exit codes: 1; 2 for parameters; 130 for Ctrl-C, or the one of the signal that stopped a run; 141, without a word,
-    when nobody reads the output any more (`biglearn … | head -1`).
+    when nobody reads the output any more (`biglearn … | head -1`). Warnings are notes of one line.
     """
     try:
-        yield
+        with warnings_as_notes():
+            yield
         sys.stdout.flush()
     except (SystemExit, GeneratorExit):
         raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 LINE_INTERVAL_S = 30.0  # between the lines that take the place of a bar
@@ -17,6 +19,22 @@ def ready_streams() -> None:
         if hasattr(stream, "reconfigure"):
             unicode = (stream.encoding or "").lower().replace("-", "").startswith("utf")
             stream.reconfigure(errors="backslashreplace" if unicode else "replace")
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """A warning meant for users, a UserWarning, is one line `note: …` on stderr, without the file and line of code that raised it."""
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if category is UserWarning:
+                print(f"note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+            else:
+                shown(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def progress(iterable: Iterable | None = None, desc: str = "", *, total: int | None = None, **look: Any) -> Any:

@@ -19,6 +19,7 @@ from pipeline.rows.image_schema import image_label_schema
 
 UNSIGNED_BYTE = 0x08
 MAX_BYTES = 2**31  # no idx file of this family comes near it
+FILES = tuple(f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 CLOTHES = ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
 
 
@@ -72,7 +73,9 @@ def read_split(raw: Path, split: str, size_px: int = 28) -> tuple[np.ndarray, np
     return images, labels
 
 
-def _source(name: str, classes: list[str], bases: tuple[str, ...], files: list[tuple[str, int, str]]) -> Source:
+def _source(name: str, classes: list[str], bases: tuple[str, ...], files: list[tuple[int, str]]) -> Source:
+    """files: (size in bytes, SHA-256) of each of FILES."""
+
     def load(raw: Path, params: Params) -> RawData:
         labels = classes if params.prepare.label_token else []
         schema = image_label_schema(28, 28, 1, source.patch_size_px(params), 0.0, 255.0, labels)
@@ -83,7 +86,8 @@ def _source(name: str, classes: list[str], bases: tuple[str, ...], files: list[t
             splits.append(np.concatenate(columns if labels else columns[:1], 1))
         return RawData(schema, *splits)
 
-    remote = tuple(RemoteFile(f, size, digest, tuple(base + f for base in bases)) for f, size, digest in files)
+    named = zip(FILES, files, strict=True)
+    remote = tuple(RemoteFile(f, size, digest, tuple(base + f for base in bases)) for f, (size, digest) in named)
     source = Source(name, load, remote, default_patch_size_px=4)
     return source
 
@@ -97,14 +101,10 @@ MNIST = _source(
         "https://raw.githubusercontent.com/fgnt/mnist/master/",
     ),
     [
-        (
-            "train-images-idx3-ubyte.gz",
-            9912422,
-            "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-        ),
-        ("train-labels-idx1-ubyte.gz", 28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
-        ("t10k-images-idx3-ubyte.gz", 1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
-        ("t10k-labels-idx1-ubyte.gz", 4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
+        (9912422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+        (28881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+        (1648877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+        (4542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
     ],
 )
 
@@ -116,13 +116,9 @@ FASHION_MNIST = _source(
         "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     ),
     [
-        (
-            "train-images-idx3-ubyte.gz",
-            26421880,
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-        ),
-        ("train-labels-idx1-ubyte.gz", 29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-        ("t10k-images-idx3-ubyte.gz", 4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-        ("t10k-labels-idx1-ubyte.gz", 5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+        (26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        (29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        (4422102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        (5148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     ],
 )

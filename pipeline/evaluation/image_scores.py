@@ -36,6 +36,7 @@ from pipeline.rows.row_file import Rows, chunks
 from pipeline.rows.schema import Schema
 from pipeline.rows.votes import most_frequent
 
+Array = np.ndarray
 NEIGHBOURS = 5
 NEIGHBOURHOOD_ROWS = 3000  # of each side, at most: k-nearest-neighbour scores hold all pairwise distances
 JOINT_ROWS = 5000  # rows of the reference half, at most, where no other number is asked for
@@ -49,13 +50,8 @@ class RowSampler(Protocol):
     def sample(self, n: int, seed: int = 0) -> np.ndarray: ...
 
     def complete(
-        self,
-        rows: np.ndarray,
-        observed: np.ndarray | None = None,
-        draws: int = 1,
-        seed: int = 0,
-        targets: np.ndarray | None = None,
-    ) -> np.ndarray: ...
+        self, rows: Array, observed: Array | None = None, draws: int = 1, seed: int = 0, targets: Array | None = None
+    ) -> Array: ...
 
 
 class ImageReader(Protocol):

@@ -91,6 +91,8 @@ def rows_of_frame(frame: pd.DataFrame, schema: Schema, name: str = "the table") 
     such words count as unknown, for unknown words of a category.
     """
     frame = frame.drop(columns=[c for c in stamp_names(schema.columns) if c in frame.columns])
+    beside = [c.name for c in TableCodec(schema).columns if c.name not in schema.columns] if schema.table else []
+    frame = frame.drop(columns=[c for c in beside if c in frame.columns])  # identifiers, free text: not modelled
     extra = [str(c) for c in frame.columns if str(c) not in schema.columns]
     if extra:
         raise ValueError(f"{name}: unknown columns {extra[:8]}. The model has {list(schema.columns)[:20]}.")

@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from pipeline.base.files import write_text
 from pipeline.base.paths import Paths, default_root
 from pipeline.base.revisions import resolve
 from pipeline.reporting import charts, page_pictures, sections
+from pipeline.reporting.pages import page
 
 NEEDED = ("params.yaml", "data/metrics", "data/plots")
 MODELS, PROGRESS = "data/models", "data/models/progress"  # no progress in pictures where rows are no images
@@ -198,14 +198,7 @@ def picture_pairs(a: Paths, b: Paths) -> tuple[list[dict[str, Any]], list[str]]:
 
 def render(variables: dict[str, Any]) -> str:
     """The page. Raises jinja2.UndefinedError for a variable that the template needs and did not get."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(page_pictures.TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("compare.html").render(variables)
+    return page("compare.html", variables)
 
 
 def _parameters(one: Side) -> dict[str, Any]:

@@ -12,9 +12,7 @@ from PIL import Image
 
 from pipeline.base.paths import Paths
 from pipeline.reporting import charts
-
-TEMPLATES = Path(__file__).parent / "templates"
-
+from pipeline.reporting.pages import TEMPLATES
 
 MIME = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml"}
 

@@ -25,7 +25,17 @@ from pipeline.textfiles.detecting import detect_dialect
 from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import detect_marks
 from pipeline.textfiles.reading import Reading
-from pipeline.textfiles.records import Dialect, Record, Stamps, cell_of, is_quoted, line_end, records, value_of
+from pipeline.textfiles.records import (
+    Dialect,
+    Record,
+    Stamps,
+    TextTable,
+    cell_of,
+    is_quoted,
+    line_end,
+    records,
+    value_of,
+)
 from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
@@ -37,7 +47,7 @@ NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "spaces",
 
 
 @dataclass
-class DelimitedFile:
+class DelimitedFile(TextTable):
     """An opened file. names: of the columns, told apart. rows: their number. notes: sentences for its reader."""
 
     path: Path
@@ -71,10 +81,6 @@ class DelimitedFile:
         return table
 
     @property
-    def names(self) -> list[str]:
-        return [c.name for c in self.columns]
-
-    @property
     def said(self) -> str:
         """How the file is read, in one line."""
         marks, d = self.columns[0].marks, self.dialect
@@ -104,18 +110,6 @@ class DelimitedFile:
                     header = False
                     record = replace(record, raw=record.text(), cells=None, header=True)
                 yield record
-
-    def parts(self, rows: int) -> Iterator[list[Record]]:
-        """Lists of records that hold `rows` rows each, the last fewer; lines that are no rows go with the next."""
-        part, count = [], 0
-        for record in self.records():
-            part.append(record)
-            count += record.cells is not None
-            if count == rows:
-                yield part
-                part, count = [], 0
-        if part:
-            yield part
 
     def values(self, part: list[Record]) -> list[list[Any]]:
         """C lists of what the cells of N rows say: int, float, bool or str, None where missing."""

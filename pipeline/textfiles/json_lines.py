@@ -19,7 +19,7 @@ from pipeline.textfiles.columns import TextColumn
 from pipeline.textfiles.delimited import doubtful_notes
 from pipeline.textfiles.encodings import Encoding, TableFileError, detect_encoding, explained, open_text
 from pipeline.textfiles.numerals import Marks
-from pipeline.textfiles.records import Stamps, line_end
+from pipeline.textfiles.records import Stamps, TextTable, line_end
 from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class JsonRecord:
 
 
 @dataclass
-class JsonLines:
+class JsonLines(TextTable):
     """An opened file, with the interface of DelimitedFile."""
 
     path: Path
@@ -163,10 +163,6 @@ class JsonLines:
         return table
 
     @property
-    def names(self) -> list[str]:
-        return [c.name for c in self.columns]
-
-    @property
     def said(self) -> str:
         return f"{self.path.name}: {self.rows} rows, {len(self.columns)} columns; JSON lines, {self.encoding.name}"
 
@@ -174,17 +170,6 @@ class JsonLines:
         with explained(self.path, self.encoding), open_text(self.path, self.encoding) as lines:
             for number, line in enumerate(lines, 1):
                 yield JsonRecord(number, line, _places(line, self.path.name, number) if line.strip() else None)
-
-    def parts(self, rows: int) -> Iterator[list[JsonRecord]]:
-        part, count = [], 0
-        for record in self.records():
-            part.append(record)
-            count += record.places is not None
-            if count == rows:
-                yield part
-                part, count = [], 0
-        if part:
-            yield part
 
     def values(self, part: list[JsonRecord]) -> list[list[Any]]:
         rows = [r for r in part if r.places is not None]

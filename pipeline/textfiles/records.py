@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from pipeline.textfiles.encodings import TableFileError
 
@@ -130,6 +131,26 @@ def records(lines: Iterable[str], dialect: Dialect, name: str = "the file") -> I
             yield _spaced(first, line)
         else:
             yield Record(first, body.split(dialect.separator) if dialect.separator else [body], dialect.separator, end)
+
+
+class TextTable:
+    """What text files of every kind have as tables. Needs `columns` and `records()`, whose records know if they are a row."""
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def parts(self, rows: int) -> Iterator[list[Any]]:
+        """Lists of records that hold `rows` rows each, the last fewer; lines that are no rows go with the next."""
+        part, count = [], 0
+        for record in self.records():
+            part.append(record)
+            count += record.is_row
+            if count == rows:
+                yield part
+                part, count = [], 0
+        if part:
+            yield part
 
 
 def _is_comment(body: str, dialect: Dialect) -> bool:

@@ -56,6 +56,38 @@ def test_draws_and_samples_go_to_other_kinds(model, tmp_path):
     assert set(read_frame(tmp_path / "new.xlsx")["da"]) <= {"ja", "nein"}
 
 
+PEOPLE = "id,start,end,state\n" + "\n".join(
+    f"P-{100 + 7 * i},{i % 9},{'' if i % 5 == 0 else i % 9 + i % 4},{'CA' if i % 3 else 'NY'}" for i in range(40)
+)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("settings", [("model=network", "rules=[start <= end]"), ("model=forest",)])
+def test_every_model_of_a_table_draws_its_whole_table(tmp_path, settings):
+    """Of a forest alone, under rules, and with a column that is not modelled."""
+    source, fitted = tmp_path / "people.csv", tmp_path / "model"
+    source.write_text(PEOPLE)
+    small = [word for text in (*SMALL[3::2], *settings) for word in ("--set", text)]
+    code, _, error = biglearn("fit", source, "-o", fitted, *small)
+    assert code == 0 and "note: Column 'id': it looks like an identifier" in error and "Warning" not in error
+    made = {}
+    for name, arguments in {
+        "new": ("sample", fitted, 60),
+        "known": ("sample", fitted, 20, "--with", "state=NY"),
+        "drawn": ("complete", fitted, source, "--erase", "end", "--draws", 2),
+        "asked": ("complete", fitted, source, "--given", "start", "--ask", "end"),
+    }.items():
+        code, _, error = biglearn(*arguments, "-o", tmp_path / f"{name}.csv")
+        assert code == 0, error
+        made[name] = read_frame(tmp_path / f"{name}.csv")
+    assert list(made["new"].columns) == ["id", "start", "end", "state"] and made["new"]["id"].is_unique
+    assert not made["new"].isna().any(axis=None) and len(made["new"]) == 60
+    assert set(made["known"]["state"]) == {"NY"} and len(made["drawn"]) == 80
+    assert made["drawn"]["end"].notna().all() and made["asked"]["state"].isna().all()
+    if "rules=[start <= end]" in settings:
+        assert all((made[name]["start"] <= made[name]["end"]).all() for name in ("new", "known", "drawn"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

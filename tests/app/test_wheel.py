@@ -43,10 +43,10 @@ def installed(tmp_path_factory) -> Path:
     return python.parent
 
 
-def biglearn(installed: Path, folder: Path, *arguments: object) -> str:
-    """What the installed command prints; it must end well and without a traceback."""
+def run(installed: Path, folder: Path, program: str, *arguments: object) -> str:
+    """What an installed program prints; it must end well and without a traceback."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "BIGLEARN_ROOT", "VIRTUAL_ENV")}
-    command = [str(installed / "biglearn"), *map(str, arguments)]
+    command = [str(installed / program), *map(str, arguments)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stdout
@@ -58,16 +58,13 @@ def test_the_wheel_works_without_a_checkout(installed, tmp_path):
     frame = pd.DataFrame({"height": rng.normal(170, 9, 60).round(1), "group": rng.choice(list("abc"), 60)})
     frame.loc[::7, "height"] = np.nan
     frame.to_csv(tmp_path / "survey.csv", index=False)
-    assert " 0 failures" in biglearn(installed, tmp_path, "doctor")
+    assert " 0 failures" in run(installed, tmp_path, "biglearn", "doctor")
     settings = ("--set", "steps=3", "--set", "width=8", "--set", "depth=1")
-    biglearn(installed, tmp_path, "fit", "survey.csv", "-o", "model", *settings)
-    biglearn(installed, tmp_path, "sample", "model", 5, "-o", "new.csv")
-    biglearn(installed, tmp_path, "impute", "survey.csv", "--model", "model", "-o", "filled.csv")
+    run(installed, tmp_path, "biglearn", "fit", "survey.csv", "-o", "model", *settings)
+    run(installed, tmp_path, "biglearn", "sample", "model", 5, "-o", "new.csv")
+    run(installed, tmp_path, "biglearn", "impute", "survey.csv", "--model", "model", "-o", "filled.csv")
     assert len(pd.read_csv(tmp_path / "new.csv")) == 5
     filled = pd.read_csv(tmp_path / "filled.csv")
     assert not filled.isna().any().any() and filled.loc[1:6].equals(frame.loc[1:6])
-    where = subprocess.run(
-        [installed / "python", "-c", "import biglearn; print(biglearn.__file__)"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    where = run(installed, tmp_path, "python", "-c", "import biglearn; print(biglearn.__file__)")
     assert str(installed.parent) in where and not (tmp_path / "data").exists()

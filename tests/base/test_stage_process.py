@@ -28,10 +28,11 @@ def test_only_a_child_of_dvc_dies_with_its_parent(variables, dies, monkeypatch, 
 
 
 def run(stage_name: str, cwd=ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`sh pipeline/run.sh stage_name` as a child of this Python, with a PATH that has none of it."""
+    """`sh pipeline/run.sh stage_name` as a child of this Python under its whole path, with a PATH that has none of it."""
     here = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)} | environment
     command = ["sh", str(ROOT / "pipeline" / "run.sh"), stage_name]
-    return subprocess.run(command, cwd=cwd, env=here, capture_output=True, text=True, timeout=60)
+    parent = [sys.executable, "-c", f"import subprocess, sys; sys.exit(subprocess.run({command!r}).returncode)"]
+    return subprocess.run(parent, cwd=cwd, env=here, capture_output=True, text=True, timeout=60)
 
 
 def test_a_stage_finds_the_python_that_runs_dvc():
