@@ -24,7 +24,8 @@ from pipeline.datasets.npz import read_array
 from pipeline.model.network_files import tensors_from_file
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
-from tests.fuzz.targets import NETWORK, SCHEMA, Target, fault, save_model, spoil_bytes, spoil_json, targets
+from tests.fuzz.target import Target, fault, spoil_bytes, spoil_json
+from tests.fuzz.targets import NETWORK, SCHEMA, save_model, targets
 from tests.helpers.imports import ROOT, module_files
 
 NAMES = (
@@ -42,6 +43,25 @@ NAMES = (
     "bank",
     "safetensors",
     "model",
+    "dialect",
+    "plain_text",
+    "json_lines",
+    "compressed",
+    "workbook",
+    "sheet",
+    "styles",
+    "sqlite",
+    "parquet",
+    "columns",
+    "condition",
+    "rule",
+    "date_format",
+    "address",
+    "setting",
+    "attributes",
+    "imputer",
+    "mixture",
+    "forest",
 )
 LIMIT_BYTES = 64 * 2**20
 
