@@ -22,6 +22,7 @@ TIMEOUT_S, RSS_MB, LONGEST_BYTES = 20, 3000, 1 << 16
 SHOWN = 300  # bytes of an input with a fault
 INSTRUMENTED = ["pipeline", "kernels", "omegaconf", "yaml"]
 COMPILED = [f"kernels.task_sampling.{name}" for name in ("beta", "bits", "numba_kernel", "packing")]  # by Numba
+COMPILED += ["pipeline.forest.gaussian", "pipeline.forest.trees"]
 
 
 def fuzz_one(name: str, seconds: int, folder: Path) -> None:
