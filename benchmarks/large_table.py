@@ -57,10 +57,12 @@ def _notes(rng: np.random.Generator, rows: int) -> pa.Array:
     return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(letters))
 
 
-def write_table(path: Path, size_bytes: int, gap_share: float, group_rows: int = GROUP_ROWS, seed: int = 0) -> int:
-    """Writes a table of `size_bytes`, or a little more, row group by row group; how many rows it has."""
+def write_table(
+    path: Path, size_bytes: int, gap_share: float, group_rows: int = GROUP_ROWS, pieces: int = 1, seed: int = 0
+) -> int:
+    """Writes a table of `size_bytes`, or a little more, and of `pieces` row groups at least; how many rows it has."""
     rng, rows, writer = np.random.default_rng(seed), 0, None
-    while writer is None or path.stat().st_size < size_bytes:
+    while rows < pieces * group_rows or path.stat().st_size < size_bytes:
         table = piece(rng, rows, group_rows, gap_share)
         writer = writer or pq.ParquetWriter(path, table.schema, use_dictionary=list(WORDS))
         writer.write_table(table, row_group_size=group_rows)
