@@ -2,7 +2,7 @@
 
     python -m benchmarks.table_workers [--rows 32768] [--rounds 3] [--model auto]
 
-Every row of the made table (benchmarks/large_table.py) has gaps; a model fitted on 2,000 rows of it draws them. Rounds
+Every row of the made table (benchmarks/large_table.py) has gaps; a model fitted on 1,000 rows of it draws them. Rounds
 alternate between one and two workers of one thread each, on a cluster of this machine that is started before the clock;
 the client reads and writes, as always. The least time of a kind counts. Both must write the same bytes.
 
@@ -32,7 +32,7 @@ from pipeline.sources.places import place_of
 
 RESULTS = Path(__file__).parent / "results" / "table_workers.csv"
 BLOCK_ROWS = 1024  # of a row group, so that there are enough to share out
-FIT_ROWS = 2000
+FIT_ROWS = 1000
 
 
 def fitted(path: Path, model: str) -> BigLearnImputer:
@@ -41,7 +41,7 @@ def fitted(path: Path, model: str) -> BigLearnImputer:
         frame = sampled(source, FIT_ROWS, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return BigLearnImputer(model=model, preset="fast", progress=False).fit(frame)
+        return BigLearnImputer(model=model, preset="fast", steps=100, progress=False).fit(frame)
 
 
 def filled_s(path: Path, out: Path, imputer: BigLearnImputer, workers: int) -> float:

@@ -81,7 +81,10 @@ def inspect_table(place: Place, given: TableInput, settings: list[str], most: in
         if rows > most:
             say(f"looking at {most} of {rows} rows, drawn at random with seed 0 (--fit-rows)")
         columns = inspect(sampled(source, most, 0), **asked)
-    return f"{rows} rows, {len(columns)} columns\n\n{table_of(columns)}"
+    told = table_of(columns)
+    if "may mean a missing cell" in told:
+        told += "\n\nIn the shell missing={'age': [-999]} is --missing age=-999."
+    return f"{rows} rows, {len(columns)} columns\n\n{told}"
 
 
 def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -> None:

@@ -132,10 +132,13 @@ class ParquetSource:
         except (ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:  # pytz's are among them
             what = f"column {name!r} must hold values that pandas reads. Got {column.type}: {_first_line(error)}"
             raise TableFileError(f"{self.path.name}: {what}") from error
-        if series.dtype == "str" and self.words.words:
-            return series.mask(series.str.strip().isin(self.words._set - {""}))
-        if series.dtype.kind in "fiu" and self.words._numbers:
-            return series.mask(series.isin(self.words._numbers))
+        words = self.words.of(name)
+        if series.dtype == "str" and words.words:
+            return series.mask(series.str.strip().isin(words._set - {""}))
+        if series.dtype.kind in "fiu" and words._numbers:
+            return series.mask(series.isin(words._numbers))
+        if series.dtype.kind == "M" and words._dates:
+            return series.mask(series.map(words.holds_date, na_action="ignore").fillna(False).astype(bool))
         return series
 
     def whole(self, block: Block, filled: pd.DataFrame) -> pd.DataFrame:

@@ -55,7 +55,7 @@ class SheetSource:
             )
         self.top, self.left, self.rows, self.values = top + 2, left + 1, len(body), body
         told, self.notes = told_apart(["" if n is None else str(n).strip() for n in names])
-        self.columns = [ObjectColumn(name, words) for name in told]
+        self.columns = [ObjectColumn(name, words.of(name)) for name in told]
         self.formulas = self._formulas(values)
         for place_, column in enumerate(self.columns):
             column.add(_known(r[place_]) for r in body)

@@ -66,7 +66,7 @@ class DelimitedFile:
         dialect = detect_dialect(sample, given, path.name)
         ends = Counter(line_end(line) for line in sample[:1000])
         table = DelimitedFile(path, encoding, dialect, [], end=ends.most_common(1)[0][0] or "\n")
-        table._name_columns(sample, reading, MissingWords(usual if reading.missing is None else reading.missing))
+        table._name_columns(sample, reading, reading.words(usual))
         table._scan()
         return table
 
@@ -209,7 +209,7 @@ class DelimitedFile:
         marks = detect_marks(cells, d.separator, reading.decimal, reading._plain("thousands"))
         told, self.notes = told_apart(names, d.header)
         self.notes = self.notes[:-1] if d.trailing and d.header else self.notes
-        self.columns = [TextColumn(name, marks, words) for name in told]
+        self.columns = [TextColumn(name, marks, words.of(name)) for name in told]
 
     def _scan(self) -> None:
         d, width = self.dialect, len(self.columns)
