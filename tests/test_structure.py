@@ -23,7 +23,7 @@ ROOMS = {
     "kernels": set(),
     "base": set(),
     "rows": {"kernels", "base"},
-    "tables": {"base", "rows"},
+    "tables": {"base", "rows", "textfiles"},
     "asking": {"rows", "tables"},
     "textfiles": set(),
     "sources": {"base", "textfiles"},

@@ -18,27 +18,8 @@ import pandas as pd
 
 from pipeline.tables.cells import Cells
 from pipeline.tables.values import plain, word
+from pipeline.textfiles.words import LOOSE, USUAL
 
-SURE = frozenset(
-    [
-        "",
-        "?",
-        "#n/a",
-        "#n/a n/a",
-        "#na",
-        "-1.#ind",
-        "-1.#qnan",
-        "1.#ind",
-        "1.#qnan",
-        "<na>",
-        "n/a",
-        "nan",
-        "-nan",
-        "nat",
-        "null",
-        "(null)",
-    ]
-)  # words that mean missing in every column, in lower case
 DOUBTFUL = frozenset(["na", "none"])
 SPOKEN = frozenset(["unknown", "missing", "nil", "not available"])
 EXPORTED = SPOKEN | {
@@ -56,9 +37,9 @@ EXPORTED = SPOKEN | {
     "#ref!",
 }
 """Words that exports write where there is no value, and that may be one."""
-AMONG_NUMBERS = (
-    SPOKEN | DOUBTFUL | {"-", "--", ".", "..", "...", "–", "—", "n.a.", "n.d.", "#value!", "#div/0!", "#ref!"}
-)
+AMONG_NUMBERS = SPOKEN | DOUBTFUL | set(LOOSE) | {"n.a.", "n.d."}
+SURE = frozenset(w.lower() for w in USUAL) - AMONG_NUMBERS
+"""Words that mean missing in every column, in lower case."""
 _CODE = re.compile(r"[A-Z]{2}")
 
 

@@ -48,6 +48,7 @@ class DelimitedFile:
     end: str = "\n"
     notes: list[str] = field(default_factory=list)
     short: tuple[int, int] = (0, 0)  # rows with fewer cells than columns, and the line of the first
+    below: int = 0  # first line below the table: remarks of one cell after a blank line
 
     @staticmethod
     def open(path: Path, reading: Reading, usual: tuple[str, ...]) -> DelimitedFile:
@@ -103,7 +104,27 @@ class DelimitedFile:
                 if header and record.cells is not None:
                     header = False
                     record = replace(record, raw=record.text(), cells=None, header=True)
+                elif self.below and record.line >= self.below and record.cells is not None:
+                    record = replace(record, raw=record.text(), cells=None)
                 yield record
+
+    def _above_remarks(self) -> Iterator[Record]:
+        """The rows; lines of one cell that follow a blank line and end the file are none, and noted."""
+        held: list[Record] = []
+        blank = False
+        for record in self.records():
+            if record.cells is None:
+                blank = blank or not (record.header or record.raw.strip())
+            elif (blank or held) and len(record.cells) == 1 < len(self.columns):
+                held.append(record)
+            else:
+                yield from held
+                held, blank = [], False
+                yield record
+        self.below = held[0].line if held else 0
+        if held:
+            what = "is a remark" if len(held) == 1 else "and following are remarks"
+            self.notes.append(f"line {self.below} {what} below the table: no row, and left as it is.")
 
     def parts(self, rows: int) -> Iterator[list[Record]]:
         """Lists of records that hold `rows` rows each, the last fewer; lines that are no rows go with the next."""
@@ -213,7 +234,7 @@ class DelimitedFile:
 
     def _scan(self) -> None:
         d, width = self.dialect, len(self.columns)
-        rows = (r for r in self.records() if r.cells is not None)
+        rows = self._above_remarks()
         while part := list(itertools.islice(rows, SCANNED)):
             for record in part:
                 if len(record.cells) != width:

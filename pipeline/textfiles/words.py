@@ -35,14 +35,25 @@ USUAL = (
     "-nan",
     "null",
     "NULL",
+    "Null",
+    "(null)",
+    "\\N",
+    "N.A.",
+    "n.a.",
     "None",
     "NaT",
     "1.#IND",
     "-1.#IND",
     "1.#QNAN",
     "-1.#QNAN",
+    "#DIV/0!",
+    "#NAME?",
+    "#NULL!",
+    "#NUM!",
+    "#REF!",
+    "#VALUE!",
 )
-"""What programs write for a missing cell: those of pandas, R, Excel, SQL and the UCI repository."""
+"""What programs write for a missing cell: those of pandas, R, Excel and its errors, SQL and the UCI repository."""
 
 
 @dataclass(frozen=True)
