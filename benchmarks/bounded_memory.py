@@ -1,8 +1,9 @@
 """Peak memory and throughput of training on a data set far larger than memory, against a small one; and peak memory
-of the stages prepare and evaluate.
+of the stages prepare and evaluate, and of `biglearn impute`.
 
     python -m benchmarks.bounded_memory [--gigabytes 20] [--steps 300]
     python -m benchmarks.bounded_memory --stages prepare evaluate --gigabytes 4
+    python -m benchmarks.bounded_memory --stages impute --gigabytes 20         # needs twice as much room on the disk
 
 The large set is a sparse file of tokens with the digits schema (65 bytes a row: 308 million rows at 20 GB), so it
 takes no room on the disk; its checksum is verified like any other before training. Both runs train the default
@@ -15,6 +16,10 @@ prepare reads a .npy file of that many bytes (28×28 images, sparse) and writes 
 that many bytes of training tokens and a twentieth as many held-out ones, the digits over and over. Each runs in a
 process of its own, against the same stage on the digits; `ratio` is the peak memory on the large set over that on the
 small one, the most of the stages. Appends to benchmarks/results/bounded_memory_stages.csv.
+
+impute fills a Parquet table of that many bytes (benchmarks/large_table.py: 25 columns of numbers, words, dates and notes,
+gaps in 1 % of the rows, row groups of 1,048,576 rows) with a network as small as they come, so that reading and writing
+are most of the work; the small table is one row group.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.large_table import write_table
 from benchmarks.measure import append, key
 from kernels.task_sampling import TaskBank, write_bank
 from pipeline import prepare
@@ -45,6 +51,8 @@ from pipeline.training.batches import BatchReader
 
 RESULTS = Path(__file__).parent / "results" / "bounded_memory.csv"
 STAGE_RESULTS = RESULTS.with_name("bounded_memory_stages.csv")
+GAP_SHARE = 0.01  # of the rows of the table for impute
+SMALLEST = ["model=network", "steps=50", "width=16", "depth=1"]  # settings of the imputer
 HELD_OUT_SHARE = 0.05  # bytes of held-out rows, of those of training rows, in evaluate
 
 
@@ -87,13 +95,29 @@ def reader_ms(where: Paths, params: Params, batches: int = 200) -> float:
 def peak_of_stage(where: Paths, stage: str, settings: str) -> tuple[float, float]:
     """(peak resident MB, seconds) of a stage in a process of its own. Raises RuntimeError when it fails."""
     write_text(where.params, settings)
-    environment = {**os.environ, "BIGLEARN_ROOT": str(where.root), "OMP_NUM_THREADS": "1"}
+    return peak_of(["-m", f"pipeline.{stage}"], where.root)
+
+
+def peak_of(arguments: list[str], root: Path) -> tuple[float, float]:
+    """(peak resident MB, seconds) of a Python process of its own. Raises RuntimeError when it fails."""
+    environment = {**os.environ, "BIGLEARN_ROOT": str(root), "OMP_NUM_THREADS": "1"}
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", f"pipeline.{stage}"], env=environment)
+    process = subprocess.Popen([sys.executable, *arguments], env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise RuntimeError(f"stage {stage} ended with {os.waitstatus_to_exitcode(status)}")
+        raise RuntimeError(f"{' '.join(arguments[:3])} ended with {os.waitstatus_to_exitcode(status)}")
+    print(f"{usage.ru_utime + usage.ru_stime:.0f} CPU s", flush=True)
     return usage.ru_maxrss / 1024, time.perf_counter() - started
+
+
+def measure_impute(folder: Path, size_bytes: int) -> tuple[float, float, int]:
+    """(peak MB, seconds, bytes it reads) of `biglearn impute` on a made table."""
+    folder.mkdir(parents=True)
+    write_table(folder / "table.parquet", size_bytes, GAP_SHARE)
+    settings = [word for setting in SMALLEST for word in ("--set", setting)]
+    table, filled = str(folder / "table.parquet"), str(folder / "filled.parquet")
+    command = ["-m", "pipeline.app.cli", "impute", table, "-o", filled, "--fit-rows", "20000", *settings]
+    return *peak_of(command, folder), (folder / "table.parquet").stat().st_size
 
 
 def tiled(path: Path, size_bytes: int) -> None:
@@ -104,7 +128,9 @@ def tiled(path: Path, size_bytes: int) -> None:
 
 
 def measure_stage(stage: str, folder: Path, size_bytes: int) -> tuple[float, float, int]:
-    """(peak MB, seconds, bytes it reads) of prepare or evaluate. size_bytes 0: on the digits."""
+    """(peak MB, seconds, bytes it reads) of a stage, or of impute. size_bytes 0: on the digits, or one row group."""
+    if stage == "impute":
+        return measure_impute(folder, size_bytes)
     where, params, settings = Paths(folder), merge_params({}), "seed: 0\n"
     if stage == "prepare":
         if not size_bytes:
@@ -146,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--stages", nargs="+", choices=["prepare", "evaluate"], default=[])
+    parser.add_argument("--stages", nargs="+", choices=["prepare", "evaluate", "impute"], default=[])
     options = parser.parse_args()
     if options.stages:
         measure_stages(options.stages, int(options.gigabytes * 1e9))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.sources.blocks import Block, Source
     from pipeline.sources.places import Place
+    from pipeline.tables.renewing import Renewer
 
 FIT_ROWS = 250_000  # rows of a table that a model is fitted on, at most; a training reads fewer
 
@@ -46,8 +47,34 @@ def fit_rows(source: Source, most: int, seed: int, tell: Any) -> pd.DataFrame:
     return frame
 
 
+def renewer_of(source: Source, imputer: Any, seed: int) -> Renewer | None:
+    """What gives the table its fresh identifiers, in the order of its rows; None where no identifier is missing.
+
+    Blocks are filled apart, so none of them knows which identifiers another one has or gets.
+    """
+    from pipeline.tables.columns import RENEWED
+    from pipeline.tables.renewing import Renewer
+
+    columns = [c for c in imputer.columns_ if c.treatment == RENEWED and c.name in source.names]
+    if not columns:
+        return None
+    renewer = Renewer(columns, source.rows, seed)
+    frames = source.frames(renewer.names) if hasattr(source, "frames") else (b.frame for b in source.blocks())
+    for frame in frames:
+        renewer.see(frame)
+    return renewer if renewer.gaps else None
+
+
 def write_filled(
-    source: Source, place: Place, filler: Any, *, draws: int, seed: int, force: bool, stamps: tuple[str, str] | None
+    source: Source,
+    place: Place,
+    filler: Any,
+    *,
+    draws: int,
+    seed: int,
+    force: bool,
+    stamps: tuple[str, str] | None,
+    renewer: Renewer | None = None,
 ) -> Outcome:
     """Writes the table with its missing cells filled by `filler`, once, or `draws` times with draw and row in front.
 
@@ -66,6 +93,7 @@ def write_filled(
         for draw in range(max(draws, 1)):
             pairs = ((b, block_seed(seed, draw, b.number) if draws else None) for b in source.blocks())
             for block, filled in ((b, b.frame) for b, _ in pairs) if filler is None else filler(pairs):
+                filled = filled if renewer is None else renewer.renew(block.frame, filled)
                 sink.write(block, filled, draw if stamps else None)
                 if draw == 0:
                     _count(outcome, block, filled)

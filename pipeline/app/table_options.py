@@ -20,7 +20,10 @@ OPTIONS = {
     "query": Annotated[Text, typer.Option(help="SQL query of a database, in place of a table.")],
     "missing": Annotated[
         list[str] | None,
-        typer.Option(help="Text that means a missing cell, in place of the usual ones. Repeatable; '': empty alone."),
+        typer.Option(
+            help="Text that means a missing cell, in place of the usual ones; '': empty alone. column=text: in that column, "
+            "in addition. Repeatable."
+        ),
     ],
     "separator": Annotated[Text, typer.Option(help="Of a text file: , ; tab | space. Default: detected.")],
     "encoding": Annotated[Text, typer.Option(help="Of a text file, e.g. utf-8, cp1252. Default: detected.")],
@@ -67,7 +70,10 @@ def reads_tables(command: Callable[..., Any]) -> Callable[..., Any]:
         table, query = said.pop("table") or "", said.pop("query") or ""
         missing, header = said.pop("missing"), said.pop("header")
         texts = {name: value or "" for name, value in said.items()}
-        reading = Reading(**texts, header=header, missing=None if missing is None else tuple(missing))
+        everywhere = [text for text in missing or () if "=" not in text[1:]]
+        pairs = [text.partition("=") for text in missing or () if "=" in text[1:]]
+        own = tuple((column, text) for column, _, text in pairs)
+        reading = Reading(**texts, header=header, missing=tuple(everywhere) if everywhere else None, missing_in=own)
         return command(**arguments, given=TableInput(table, query, reading))
 
     signature = inspect.signature(command, eval_str=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.app.command_group import check_new, made
 from pipeline.app.table_options import TableInput
+from pipeline.base.fields import ParamsError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +34,17 @@ def fitted(frame: pd.DataFrame, seed: int, settings: list[str], given: TableInpu
 
 
 def keywords(settings: list[str]) -> dict[str, Any]:
-    """Arguments of the imputer from "name=value" texts, read as YAML."""
+    """Arguments of the imputer from "name=value" texts, read as YAML. Raises ParamsError for a text that is none."""
     import yaml
 
-    pairs = [s.partition("=") for s in settings]
-    return {name: yaml.safe_load(value) for name, _, value in pairs}
+    out = {}
+    for text in settings:
+        name, _, value = text.partition("=")
+        try:
+            out[name] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError) as error:
+            raise ParamsError(f"A setting must look like name=value, its value in YAML. Got {text!r}.") from error
+    return out
 
 
 def fit_table(
@@ -74,7 +81,10 @@ def inspect_table(place: Place, given: TableInput, settings: list[str], most: in
         if rows > most:
             say(f"looking at {most} of {rows} rows, drawn at random with seed 0 (--fit-rows)")
         columns = inspect(sampled(source, most, 0), **asked)
-    return f"{rows} rows, {len(columns)} columns\n\n{table_of(columns)}"
+    told = table_of(columns)
+    if "may mean a missing cell" in told:
+        told += "\n\nIn the shell missing={'age': [-999]} is --missing age=-999."
+    return f"{rows} rows, {len(columns)} columns\n\n{told}"
 
 
 def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -> None:
@@ -108,7 +118,7 @@ class Imputing:
 
 def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing) -> None:
     """Writes the table at `place` to `output` with its missing cells filled, and says how many there were."""
-    from pipeline.app.filling import filler, write_filled
+    from pipeline.app.filling import filler, renewer_of, write_filled
     from pipeline.sources.opening import check_sink, open_source, say
     from pipeline.tables.readable import stamp_names
 
@@ -125,12 +135,20 @@ def impute_table(place: Place, output: Place, given: TableInput, asked: Imputing
             )
         if imputer is None:
             imputer = _fitted_where_needed(source, given, asked)
+        renewer = None if imputer is None else renewer_of(source, imputer, asked.seed)
         runs = (
             nullcontext(None) if imputer is None else filler(imputer, asked.runner, asked.dask_address, asked.workers)
         )
         with runs as fill:
             found = write_filled(
-                source, output, fill, draws=asked.draws, seed=asked.seed, force=asked.force, stamps=stamps
+                source,
+                output,
+                fill,
+                draws=asked.draws,
+                seed=asked.seed,
+                force=asked.force,
+                stamps=stamps,
+                renewer=renewer,
             )
     if one_file:
         made(output.path)

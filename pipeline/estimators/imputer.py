@@ -15,7 +15,6 @@ Shapes: N rows, C columns, K draws.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -38,11 +37,12 @@ from pipeline.estimators.fit_model import fit_model
 from pipeline.estimators.frames import Given, back, labels_out, names_of, read
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.presets import SHARPNESS, TASKS, Work, check_choices, work_for
+from pipeline.estimators.saved import marks_to_json, read_saved
 from pipeline.tables.codec import TableCodec, fit_codec
 from pipeline.tables.columns import Column
 from pipeline.tables.containers import is_frame
 from pipeline.tables.inspection import wishes_from
-from pipeline.tables.values import from_json, to_json
+from pipeline.tables.values import to_json
 
 RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
 """The parameters of tables as a mapping of groups."""
@@ -232,7 +232,7 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
     def save(self, folder: Path | str) -> None:
         """Writes network, forest, mixture.json, schema.json and imputer.json to `folder`, all or nothing; no pickle."""
         check_is_fitted(self, "sampler_")
-        settings = self.get_params(deep=False) | {"missing": _marks_to_json(self.missing)}
+        settings = self.get_params(deep=False) | {"missing": marks_to_json(self.missing)}
         if not isinstance(settings["random_state"], int | np.integer | None):
             settings["random_state"] = None  # a generator's state is not part of what was learnt
         fitted = {
@@ -253,29 +253,21 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         from pipeline.training.fitting import History
 
         file = Path(folder) / "imputer.json"
+        saved = read_saved(file)
         try:
-            raw = json.loads(file.read_text(encoding="utf8"))
-            settings, fitted = raw["settings"], raw["fitted"]
-            imputer = cls(**settings | {"missing": _marks_from_json(settings["missing"])})
-            labels = fitted["labels"]
-            imputer._labels = None if labels is None else [from_json(label) for label in labels]
-            imputer.seen_ = dict(fitted.get("seen", {}))
-            imputer._library = str(fitted["library"])
-            imputer._axis_names = [from_json(name) for name in fitted["axis_names"]]
-            imputer.n_features_in_ = len(fitted["columns"])
-            imputer.history_ = History([tuple(p) for p in fitted["held_out"]], fitted["best_step"])
-        except FileNotFoundError as error:
-            raise ValueError(f"'folder' must hold a saved imputer. Got {folder}, which has no imputer.json.") from error
-        except (KeyError, TypeError, ValueError) as error:
+            imputer = cls(**saved.settings)
+        except TypeError as error:
             raise ValueError(f"{file} does not describe an imputer: {error!r}.") from error
-        imputer.report_ = fitted.get("report", {})
+        imputer._labels, imputer._library, imputer._axis_names = saved.labels, saved.library, saved.axis_names
+        imputer.seen_, imputer.report_, imputer.n_features_in_ = saved.seen, saved.report, len(saved.columns)
+        imputer.history_ = History(saved.held_out, saved.best_step)
         imputer.sampler_ = MixtureSampler.load(folder)
         imputer.sampler_.sharpness = SHARPNESS[imputer.spread]
         imputer.codec_ = TableCodec(imputer.sampler_.schema)
         if len(imputer.codec_.columns) != imputer.n_features_in_:
             raise ValueError(f"{file} and schema.json must describe the same columns. Save the imputer again.")
-        if labels is not None and all(isinstance(label, str) for label in labels):
-            imputer.feature_names_in_ = np.asarray(labels, dtype=object)
+        if saved.labels is not None and all(isinstance(label, str) for label in saved.labels):
+            imputer.feature_names_in_ = np.asarray(saved.labels, dtype=object)
         return imputer
 
     # -- inside ----------------------------------------------------------------------------------------
@@ -313,18 +305,6 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _marks_to_json(missing: object) -> object:
-    if isinstance(missing, dict):
-        return {str(name): [to_json(m) for m in marks] for name, marks in missing.items()}
-    return None if missing is None else [to_json(m) for m in missing]
-
-
-def _marks_from_json(raw: object) -> object:
-    if isinstance(raw, dict):
-        return {name: [from_json(m) for m in marks] for name, marks in raw.items()}
-    return None if raw is None else [from_json(m) for m in raw]
 
 
 @contextmanager

@@ -207,7 +207,7 @@ class MixtureSampler:
             raw = json.loads(file.read_text(encoding="utf8"))
             pool = Pool(*(np.asarray(raw[k], float).reshape(-1) for k in ("weight", "power", "share")), raw["rule"])
             count, size, has_forest = int(raw["networks"]), int(raw["batch_size"]), bool(raw["forest"])
-        except (KeyError, TypeError, ValueError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{file} does not describe a mixture: {error!r}.") from error
         networks = tuple(Sampler.load(folder / f"network_{i}" if i else folder) for i in range(count))
         forest = Forest.load(folder / "forest") if has_forest else None

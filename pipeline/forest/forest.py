@@ -36,6 +36,7 @@ from pipeline.rows.schema import Schema
 KINDS = ("raw", "guided", "residual")
 SMOOTHING = 0.02  # share of the marginal in every answer
 CHUNK = 4096  # questions of one token answered at a time
+LARGEST_LEAF = 2**31
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class Forest:
                 gaussian = Gaussian(*(arrays[f"gaussian.{n}"] for n in ("mean", "precision", "start")))
         except SafetensorError as error:
             raise ValueError(f"{folder / 'forest.safetensors'} is not a valid safetensors file: {error}.") from error
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, json.JSONDecodeError) as error:
             raise ValueError(f"{folder / 'forest.json'} does not describe a forest: {error!r}.") from error
         if len(columns) != schema.n_tokens or size < 1:
             raise ValueError(f"{folder / 'forest.json'} must describe {schema.n_tokens} columns. Got {len(columns)}.")
@@ -223,4 +224,6 @@ def _column(arrays: dict[str, np.ndarray], i: int, described: dict, schema: Sche
     trees = {kind: Trees(*(arrays[f"{i}.{kind}.{n}"] for n in ARRAYS)) for kind in shares}
     if not shares or not set(shares) <= set(KINDS):
         raise KeyError(f"column {i} needs kinds among {', '.join(KINDS)}")
+    if not 1 <= leaf <= LARGEST_LEAF or not all(np.isfinite(float(v)) for v in shares.values()):
+        raise KeyError(f"column {i} needs finite shares and a leaf of 1 to {LARGEST_LEAF}")
     return Column(orders, trees, {k: float(v) for k, v in shares.items()}, leaf)

@@ -56,9 +56,9 @@ class ObjectColumn:
         if isinstance(value, float | Decimal):
             return None if value in self.words._numbers else "decimal"
         if isinstance(value, DATES):
-            return "date"
+            return None if self.words._dates and self.words.holds_date(value) else "date"
         if isinstance(value, str):
-            return None if value.strip() in self.words._set and (value or self.words.empty) else "text"
+            return None if self.words.holds(value.strip()) and (value or self.words.empty) else "text"
         return "copied"
 
     def settle(self) -> list[str]:

@@ -39,12 +39,16 @@ def open_source(place: Place, reading: Reading | None = None, tell: Callable[[st
     reading = reading or Reading()
     if place.path is not None and not place.path.is_file():
         raise TableFileError(f"There is no file {place.path}.")
-    given = MissingWords(
-        reading.missing or (), loose=False, empty=reading.missing is not None and "" in reading.missing
-    )
+    empty = reading.missing is not None and "" in reading.missing
+    given = MissingWords(reading.missing or (), False, empty, reading.missing_in)
     with _connection(place) as connection:
         with explained(place):
             source = _opened(place, reading, given, connection)
+        absent = [column for column, _ in reading.missing_in if column not in source.names]
+        if absent:
+            raise TableFileError(
+                f"{place.name}: 'missing' must name columns of the table, {source.names[:20]}. Got {absent[0]!r}."
+            )
         tell(source.said + ".")
         for note in source.notes:
             tell(f"note: {note}")
@@ -72,7 +76,7 @@ def _opened(place: Place, reading: Reading, given: MissingWords, connection: Any
     if place.kind == "excel":
         from pipeline.sources.workbooks import SheetSource
 
-        usual = MissingWords(USUAL) if reading.missing is None else given
+        usual = reading.words(USUAL) if reading.missing is None else given
         return SheetSource(place, usual)
     if place.kind == "sqlite":
         from pipeline.sources.sqlite_tables import SqliteSource

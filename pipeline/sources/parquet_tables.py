@@ -21,10 +21,12 @@ from pipeline.textfiles.records import Stamps
 from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
 GROUP_ROWS = 131_072  # of a block at most; a larger row group is several blocks
+TRIED_CELLS = 4096  # of a column, to see whether its values repeat
 
 
 class ParquetSource:
@@ -74,21 +76,44 @@ class ParquetSource:
                 yield Block(number, first, self.frame(table), table)
                 first, number = first + len(table), number + 1
 
-    def _tables(self, group: int) -> Iterator[pa.Table]:
-        """The tables of a row group, of at most GROUP_ROWS rows each."""
+    def frames_at(self, chosen: np.ndarray) -> Iterator[pd.DataFrame]:
+        """Frames of the rows `chosen` (n,), sorted; only these are made pandas, and only their row groups are read."""
+        import numpy as np
+
+        first = 0
+        for group, rows in enumerate(self.groups):
+            low, high = np.searchsorted(chosen, [first, first + rows])
+            place = first
+            for table in self._tables(group) if high > low else ():
+                own = chosen[(chosen >= place) & (chosen < place + len(table))] - place
+                yield self.frame(table.take(own))
+                place += len(table)
+            first += rows
+
+    def frames(self, names: list[str]) -> Iterator[pd.DataFrame]:
+        """All rows, in order, of some modelled columns; the others are not read."""
+        import pandas as pd
+
+        for group in range(len(self.groups)):
+            for table in self._tables(group, names):
+                yield pd.DataFrame({n: self._series(table.column(n), n) for n in names})
+
+    def _tables(self, group: int, names: list[str] | None = None) -> Iterator[pa.Table]:
+        """The tables of a row group, of at most GROUP_ROWS rows each, whole or of the columns `names`."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        schema = self.schema if names is None else None
         try:
             with pq.ParquetFile(self.path, memory_map=False) as file:
                 held: list[pa.RecordBatch] = []
-                for batch in file.iter_batches(GROUP_ROWS, row_groups=[group]):
+                for batch in file.iter_batches(GROUP_ROWS, row_groups=[group], columns=names):
                     held.append(batch)
                     if sum(len(b) for b in held) >= GROUP_ROWS:
-                        yield pa.Table.from_batches(held, self.schema)
+                        yield pa.Table.from_batches(held, schema)
                         held = []
                 if held:
-                    yield pa.Table.from_batches(held, self.schema)
+                    yield pa.Table.from_batches(held, schema)
         except (pa.ArrowException, OSError) as error:
             raise TableFileError(f"{self.path.name}, row group {group}: not readable: {_first_line(error)}") from error
 
@@ -100,15 +125,20 @@ class ParquetSource:
         return pd.DataFrame({n: self._series(table.column(n), n) for n in names})
 
     def _series(self, column: pa.ChunkedArray, name: str) -> pd.Series:
+        import pyarrow as pa
+
         try:
             series = series_of(column, name)
-        except (ValueError, TypeError, KeyError, OverflowError) as error:  # Arrow's and pytz's are among them
+        except (ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:  # pytz's are among them
             what = f"column {name!r} must hold values that pandas reads. Got {column.type}: {_first_line(error)}"
             raise TableFileError(f"{self.path.name}: {what}") from error
-        if series.dtype == "str" and self.words.words:
-            return series.mask(series.str.strip().isin(self.words._set - {""}))
-        if series.dtype.kind in "fiu" and self.words._numbers:
-            return series.mask(series.isin(self.words._numbers))
+        words = self.words.of(name)
+        if series.dtype == "str" and words.words:
+            return series.mask(series.str.strip().isin(words._set - {""}))
+        if series.dtype.kind in "fiu" and words._numbers:
+            return series.mask(series.isin(words._numbers))
+        if series.dtype.kind == "M" and words._dates:
+            return series.mask(series.map(words.holds_date, na_action="ignore").fillna(False).astype(bool))
         return series
 
     def whole(self, block: Block, filled: pd.DataFrame) -> pd.DataFrame:
@@ -237,13 +267,29 @@ class ParquetSink:
             compression = names.get(self.compression, self.compression)
             known = ("SNAPPY", "GZIP", "BROTLI", "ZSTD", "LZ4")
             self.writer = pq.ParquetWriter(
-                self.stream, table.schema, compression=compression if compression in known else "NONE"
+                self.stream,
+                table.schema,
+                compression=compression if compression in known else "NONE",
+                use_dictionary=[n for n in table.schema.names if _repeats(table.column(n))],
             )
         self.writer.write_table(table, row_group_size=max(1, len(table)))
 
     def close(self) -> None:
         if self.writer is not None:
             self.writer.close()
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Whether values come again, so that a dictionary of them saves room; building one of all others takes most of the
+    time of writing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    some = column.slice(0, TRIED_CELLS)
+    try:
+        return len(pc.unique(some)) <= 0.5 * len(some)
+    except pa.ArrowException:  # lists and structures
+        return False
 
 
 @contextmanager

@@ -91,7 +91,7 @@ class PostgresSource:
             told, self.notes = told_apart([d.name for d in cursor.description])
             result = cursor.pgresult
             self.oids = [(result.ftype(i), result.fmod(i)) for i in range(result.nfields)]
-            self.columns = [ServerColumn(name, Marks(), words) for name in told]
+            self.columns = [ServerColumn(name, Marks(), words.of(name)) for name in told]
             self.types = []
             for column, oid in zip(self.columns, self.oids, strict=True):
                 row = self.connection.execute(

@@ -40,7 +40,7 @@ class SqliteSource:
             if cursor.description is None:
                 raise TableFileError(f"{place.name}: 'query' must be a SELECT. Got {place.query!r}.")
             told, self.notes = told_apart([d[0] for d in cursor.description])
-            self.columns, self.rows = [ObjectColumn(name, words) for name in told], 0
+            self.columns, self.rows = [ObjectColumn(name, words.of(name)) for name in told], 0
             while rows := cursor.fetchmany(BLOCK_ROWS):
                 for column, values in zip(self.columns, zip(*rows, strict=True), strict=True):
                     column.add(values)

@@ -27,7 +27,7 @@ class TextSource:
 
     def __init__(self, place: Place, reading: Reading, missing: tuple[str, ...]) -> None:
         if place.kind == "json":
-            words = missing if reading.missing is None else reading.missing
+            words = reading.words(missing, loose=False)
             self.table: DelimitedFile | JsonLines = JsonLines.open(place.path, reading.encoding, words)
         else:
             self.table = DelimitedFile.open(place.path, reading, missing)

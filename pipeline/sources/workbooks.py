@@ -55,7 +55,7 @@ class SheetSource:
             )
         self.top, self.left, self.rows, self.values = top + 2, left + 1, len(body), body
         told, self.notes = told_apart(["" if n is None else str(n).strip() for n in names])
-        self.columns = [ObjectColumn(name, words) for name in told]
+        self.columns = [ObjectColumn(name, words.of(name)) for name in told]
         self.formulas = self._formulas(values)
         for place_, column in enumerate(self.columns):
             column.add(_known(r[place_]) for r in body)
@@ -68,7 +68,6 @@ class SheetSource:
         import warnings
 
         import openpyxl
-        from openpyxl.utils.exceptions import InvalidFileException
 
         try:
             with warnings.catch_warnings():
@@ -77,9 +76,13 @@ class SheetSource:
                 return openpyxl.load_workbook(self.place.path, data_only=values, keep_vba=macros)
         except FileNotFoundError:
             raise
-        except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, TypeError, OSError, EOFError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # openpyxl, its parser of XML and zipfile raise nearly every kind there is
+            said = " ".join(str(error).split()) or type(error).__name__
             raise TableFileError(
-                f"{self.place.path.name}: not a readable table: it must be an Excel workbook ({error})."
+                f"{self.place.path.name}: not a readable table: it must be an Excel workbook ({said[:200]}). Save it again "
+                "with the program that made it."
             ) from error
 
     def _chosen(self, workbook: Any, name: str) -> str:

@@ -46,7 +46,9 @@ class TableCodec:
         """Every column of the fitted table, in its order, those that are not modelled too."""
         if not self.schema.table:
             raise TableError("This schema describes no table. Fit the model again, on a table.")
-        return tuple(Column.from_json(raw) for raw in self.schema.table)
+        found = tuple(Column.from_json(raw) for raw in self.schema.table)
+        _check_fit(self.schema, found)
+        return found
 
     @cached_property
     def modelled(self) -> tuple[Column, ...]:
@@ -182,6 +184,19 @@ def level_words(column: Column) -> list[str]:
     """The words of a category, each once: 1 and "1" become 1 and '1'."""
     texts = [word(v) for v in column.levels]
     return [t if texts.count(t) == 1 else repr(v) for t, v in zip(texts, column.levels, strict=True)]
+
+
+def _check_fit(schema: Schema, columns: tuple[Column, ...]) -> None:
+    """Raises TableError where the columns of a schema that was read are not those of its tokens."""
+    names = [c.name for c in columns]
+    modelled = [c for c in columns if c.modelled]
+    if len(set(names)) != len(names) or {c.name for c in modelled} != set(schema.columns):
+        raise TableError(f"A schema's table must describe its columns {list(schema.columns)[:20]}. Got {names[:20]}.")
+    for column in modelled:
+        token = schema.tokens[schema.token_of_column[schema.columns.index(column.name)]]
+        width = len(column.levels) if column.kind in WORDS else None
+        if (token.modality == "categorical") != (width is not None) or width not in (None, token.width):
+            raise TableError(f"Column {column.name!r} must fit its token {token.name!r}. Got another kind or width.")
 
 
 def _what_is_done(columns: list[Column]) -> str:

@@ -85,6 +85,11 @@ class Column:
             raise ValueError(f"Column {self.name!r}: no such kind or treatment: {self.kind!r}, {self.treatment!r}.")
         if not (math.isfinite(self.scale) and self.scale > 0 and math.isfinite(self.origin)):
             raise ValueError(f"Column {self.name!r}: 'scale' must be > 0 and 'origin' finite.")
+        numbers = (*self.quantiles, *self.shares, *(() if self.kind in WORDS else self.levels))
+        if not all(_is_finite(v) for v in numbers):
+            raise ValueError(
+                f"Column {self.name!r}: 'quantiles', 'shares' and levels of numbers must be finite numbers."
+            )
         if self.format:
             DateFormat(self.format)
 
@@ -179,6 +184,10 @@ _TYPES: dict[str, Any] = {
 
 def _is_wrong_bool(name: str, value: Any) -> bool:
     return isinstance(value, bool) and name not in ("named", "odd", "usual")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float | decimal.Decimal) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any) -> int:

@@ -59,6 +59,7 @@ PLAUSIBLE = (1800, 2200)  # years in which a column of digits alone is taken for
 SAMPLE = 400  # distinct texts that are tried with every format; the one that fits them is tried on all
 
 _DIRECTIVE = re.compile(r"%3f|%-?[a-zA-Z]")
+_GROUP = re.compile(r"\(\?P<(\w)>")
 _READ = {
     "%Y": r"(?P<Y>\d{4})",
     "%y": r"(?P<y>\d{2})",
@@ -105,6 +106,12 @@ class DateFormat:
         if unknown or not _DIRECTIVE.search(self.text):
             known = ", ".join(_READ)
             raise ValueError(f"A date format must be made of {known} and other signs. Got {self.text!r}.")
+        parts = [_GROUP.search(_READ[d])[1] for d in _DIRECTIVE.findall(self.text)]
+        twice = sorted({part for part in parts if parts.count(part) > 1})
+        if twice:
+            raise ValueError(
+                f"A date format must name each part of a date once. Got {self.text!r}: {', '.join(twice)}."
+            )
 
     def read(self, text: str) -> datetime.datetime | None:
         """The date that `text` writes, or None."""

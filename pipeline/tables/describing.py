@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.rows.bins import is_gap
 from pipeline.tables import ids, numbers, words
 from pipeline.tables.cells import Cells
 from pipeline.tables.columns import COPIED, COUNTED, IGNORED, KINDS, RENEWED, WORDS, Column, quantiles_of
@@ -20,10 +19,10 @@ from pipeline.tables.dtypes import remember
 from pipeline.tables.errors import TableError, told_as
 from pipeline.tables.kinds import Found, infer
 from pipeline.tables.moments import counts_of, moments, periods, unit_of, zone_of
+from pipeline.tables.noticing import noticed, odd_dates
 from pipeline.tables.numbers import Notation, notation_of
 from pipeline.tables.values import word
 
-NEARLY_EMPTY = 0.95  # share of missing cells from which a column is said to be
 FEW_LEVELS = 64  # numbers with so few distinct values are kept exactly
 
 
@@ -105,7 +104,7 @@ def _describe(name: str, series: pd.Series, wishes: Wishes, label: Any) -> Colum
         )
     if found.kind in ("ignore", "text"):
         return _copied(base, found)
-    return _notes(_detailed(base, cells, wishes), cells)
+    return noticed(_detailed(base, cells, wishes), cells)
 
 
 def _marks(name: str, raw: Cells, wishes: Wishes) -> tuple[tuple[Any, ...], bool, str]:
@@ -227,7 +226,7 @@ def _counted(column: Column, cells: Cells) -> Column:
         unit = unit_of(found, column.kind)
         known = counts_of(found, unit, column.kind)
     distinct, counts = np.unique(known, return_counts=True)
-    return _placed(replace(column, unit=unit), distinct, counts, whole=True)
+    return odd_dates(_placed(replace(column, unit=unit), distinct, counts, whole=True), distinct, counts)
 
 
 def _numeric(column: Column, cells: Cells) -> Column:
@@ -298,40 +297,3 @@ def odd_cells(column: Column, cells: Cells) -> np.ndarray:
             return np.zeros(len(cells), bool)
         odd = [v is None for v in found]
     return np.array([*odd, False])[cells.place]
-
-
-# -- what is odd about a column ----------------------------------------------------------------------
-def _notes(column: Column, cells: Cells) -> Column:
-    told, notes = list(column.warnings), list(column.notes)
-    if column.distinct == 1:
-        notes.append("it is constant")
-    if column.missing >= NEARLY_EMPTY * column.rows:
-        notes.append(f"nearly empty: {column.rows - column.missing} known cells of {column.rows}")
-    if column.kind in ("float", "integer") and not column.odd:
-        found = numbers.offsets(column.name, cells, 0, 1.0, column.notation, odd=False)[cells.known]
-        distinct, counts = np.unique(found, return_counts=True)
-        marks = words.sentinels(distinct, counts)
-        for value, count in marks:
-            number = int(value) if float(value).is_integer() else value
-            text = f"{number} ({count} cells) may mean a missing cell; missing={{{column.name!r}: [{number}]}} says so"
-            (notes if abs(value) < 99 else told).append(text)
-        wide = is_gap(distinct)
-        if wide.any() and not marks:
-            place = int(wide.argmax())
-            low = place + 1 <= len(distinct) - place - 1
-            value = distinct[place] if low else distinct[place + 1]
-            notes.append(f"far from the others: {number_text(value)}")
-        if (
-            column.kind == "integer"
-            and ids.unique_enough(len(distinct), len(found))
-            and np.ptp(distinct) < 2 * len(found)
-        ):
-            notes.append(
-                "every value differs and they follow one another: it may be a row number; kinds='ignore' leaves it out"
-            )
-    return replace(column, warnings=tuple(told), notes=tuple(notes))
-
-
-def number_text(value: float) -> str:
-    """A number as a sentence shows it."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"

@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -64,20 +64,26 @@ def patterns_of(values: list[Any]) -> tuple[Any, ...]:
     return (base64.b64encode(digests).decode("ascii"), *places)
 
 
-def fresh(patterns: tuple[Any, ...], rng: np.random.Generator, taken: set[str]) -> Iterator[str]:
-    """Texts of the patterns without end, none of them known, in `taken` or given before. Raises ValueError for
-    patterns that are none."""
+class Taken(Protocol):
+    """A set of texts."""
+
+    def add(self, text: str) -> None: ...
+    def __contains__(self, text: str) -> bool: ...
+
+
+def fresh(patterns: tuple[Any, ...], rng: np.random.Generator, taken: Taken) -> Iterator[str]:
+    """Texts of the patterns without end, none of them known or in `taken`, to which each is added. Raises ValueError
+    for patterns that are none."""
     raw = base64.b64decode(patterns[0], validate=True)
     known = {raw[i : i + 4] for i in range(0, len(raw), 4)}
     shapes = [p for p in patterns[1:] if p] or [(_CLASSES[0],) * 6]
-    given = set(taken)
     while True:
         shape, more = shapes[int(rng.integers(len(shapes)))], 0
         for attempt in range(10**6):
             more = attempt // TRIES  # where every text of the pattern is taken, longer ones follow
             text = "".join(_one(s, rng) for s in shape) + "".join(_one(_CLASSES[0], rng) for _ in range(more))
-            if text not in given and _digest(text) not in known:
-                given.add(text)
+            if text not in taken and _digest(text) not in known:
+                taken.add(text)
                 yield text
                 break
 

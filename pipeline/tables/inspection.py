@@ -16,6 +16,7 @@ from pipeline.tables.moments import UNIT_NAMES, shown_count
 from pipeline.tables.values import word
 
 WIDEST = 44  # characters of a cell of the printed table
+FEW_VALUES = 12  # of whole numbers that may be codes
 SHOWN_LEVELS = 4
 
 
@@ -89,6 +90,12 @@ def table_of(columns: list[Column]) -> str:
     ]
     text.insert(1, " ".join("-" * w for w in [*widths, max(len(line[-1]) for line in lines)]))
     told = [f"  {c.name}: {note}" for c in columns for note in (*c.warnings, *c.notes)]
+    codes = [c.name for c in columns if _may_be_codes(c)]
+    if codes:
+        told.append(
+            f"  {', '.join(codes)}: few whole numbers in a row. Where they are codes and not amounts, "
+            f"kinds={{{codes[0]!r}: 'category', …}} fills in the likeliest code, not a mean"
+        )
     return "\n".join([*text, *(["", "Look at:", *told] if told else [])])
 
 
@@ -122,12 +129,20 @@ def _values(column: Column) -> str:
         steps = (
             "" if column.decimals in (None, 0) else f" ({column.decimals} decimal{'s' if column.decimals > 1 else ''})"
         )
-        return f"{_number(column, column.low)} … {_number(column, column.high)}{steps}"
+        few = f" ({column.distinct} values)" if not steps and 1 < column.distinct <= FEW_VALUES else ""
+        return f"{_number(column, column.low)} … {_number(column, column.high)}{steps}{few}"
     if column.levels:
         common = sorted(zip(column.levels, column.shares, strict=True), key=lambda pair: -pair[1])
         names = ", ".join(f"{word(v)} {s:.0%}" for v, s in common[:SHOWN_LEVELS])
         return f"{column.distinct}: {names}" + (", …" if len(common) > SHOWN_LEVELS else "")
     return f"{column.distinct} different" if column.distinct else ""
+
+
+def _may_be_codes(column: Column) -> bool:
+    """Whether a column holds a few whole numbers that (nearly) follow one another; of two the mean is a code anyway."""
+    if column.kind != "integer" or column.named or not column.modelled or not 3 <= column.distinct <= FEW_VALUES:
+        return False
+    return column.distinct >= 0.6 * (int(column.high) - int(column.low) + 1)
 
 
 def _number(column: Column, value: Any) -> str:

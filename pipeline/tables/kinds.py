@@ -18,6 +18,7 @@ from pipeline.tables.cells import Cells
 from pipeline.tables.dates import DIGITS_ONLY, DateFormat, ambiguous, formats_of, is_clock
 from pipeline.tables.numbers import MOST_ODD_SHARE, Notation, notation_of, numbers_of
 from pipeline.tables.values import can_be_kept
+from pipeline.textfiles.numerals import detect_marks
 
 LONG_TEXT = 30  # characters, on average, from which texts that all differ are prose
 FEWEST_NUMBERS = 20  # distinct numbers among words from which a column is one of numbers
@@ -90,8 +91,9 @@ def _number_kind(name: str, cells: Cells, why: str) -> Found:
     whole = known.dtype.kind in "iu" or bool((known == np.floor(known)).all())
     if not whole:
         return Found("float", f"{why}, with fractions")
-    if _writes_days(known):
-        return Found("date", "whole numbers that all are dates written YYYYMMDD", format="%Y%m%d")
+    for form, name_of_form, fewest in (("%Y%m%d", "YYYYMMDD", 3), ("%Y%m", "YYYYMM", 12)):
+        if _writes_dates(known, form, fewest):
+            return Found("date", f"whole numbers that all are dates written {name_of_form}", format=form)
     few_types = len({type(v) for v in cells.distinct[:1000]}) == 1
     if ids.named_as_id(name) and few_types and ids.unique_enough(len(np.unique(known)), len(known)):
         return Found(
@@ -100,11 +102,13 @@ def _number_kind(name: str, cells: Cells, why: str) -> Found:
     return Found("integer", f"{why}, every value is whole" if "int" not in why.lower() else why)
 
 
-def _writes_days(known: np.ndarray) -> bool:
-    if not len(known) or float(known.min()) < 18000101 or float(known.max()) > 22001231:
+def _writes_dates(known: np.ndarray, form: str, fewest: int) -> bool:
+    """Whether whole numbers are all dates of the years 1800 to 2200, `fewest` different ones at least."""
+    month = 1 if form == "%Y%m" else 100
+    if not len(known) or float(known.min()) < 180001 * month or float(known.max()) >= 220013 * month:
         return False
     distinct = np.unique(known).astype(np.int64)
-    return len(distinct) >= 3 and all(DateFormat("%Y%m%d").read(str(d)) for d in distinct.tolist())
+    return len(distinct) >= fewest and all(DateFormat(form).read(str(d)) for d in distinct.tolist())
 
 
 def _object_kind(name: str, cells: Cells, point: str, thousands: str) -> Found:
@@ -141,6 +145,10 @@ def _object_kind(name: str, cells: Cells, point: str, thousands: str) -> Found:
 def _text_kind(name: str, cells: Cells, typed: bool, point: str, thousands: str) -> Found:
     texts, counts = cells.distinct, cells.counts
     notation, numbers = notation_of(texts, point, thousands)
+    if typed and None in numbers:  # a frame does not say which marks its texts have
+        marks = detect_marks([texts], ",")
+        told = notation_of(texts, marks.decimal, marks.thousands)
+        notation, numbers = told if None not in told[1] else (notation, numbers)
     is_number = [n is not None for n in numbers]
     bare = not (notation.prefix or notation.suffix or notation.thousands)
     code = bare and (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import decimal
 import math
-import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,88 +18,90 @@ import pandas as pd
 
 from pipeline.tables.cells import Cells
 from pipeline.tables.errors import TableError, shown
+from pipeline.textfiles.numerals import Marks, Number, NumberFormat, read_number
 
 LARGEST = 1e150  # size of a number: its square is still a float64
 MOST_DECIMALS = 12
 MOST_DIGITS = 12  # significant digits from which a number is taken for continuous
-AFFIXES = ("%", "‰", "€", "$", "£", "¥")
 MOST_ODD_SHARE = 0.1  # of the cells of a column of number texts that may be words
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?")
-_WHOLE = re.compile(r"[+-]?\d+")
 
 
 @dataclass(frozen=True)
 class Notation:
     """How numbers are written in a column of text. point, thousands: the marks. prefix, suffix: around every number.
-    fixed: all have the same number of decimals, trailing zeros included."""
+    fixed: all have the same number of decimals, trailing zeros included. negative: as in pipeline.textfiles.numerals."""
 
     point: str = "."
     thousands: str = ""
     prefix: str = ""
     suffix: str = ""
     fixed: bool = False
+    negative: str = "-"
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(self.point, self.thousands)
 
     def number(self, text: str) -> int | float | None:
         """The number that `text` writes, or None."""
-        text = text.strip()
-        if self.prefix or self.suffix:
-            if not (text.startswith(self.prefix) and text.endswith(self.suffix)):
-                return None
-            text = text[len(self.prefix) : len(text) - len(self.suffix)].strip()
-        if self.thousands and self.thousands in text:
-            whole = text.split(self.point)[0].lstrip("+-")
-            groups = whole.split(self.thousands)
-            if not 1 <= len(groups[0]) <= 3 or any(len(g) != 3 for g in groups[1:]):
-                return None
-            text = text.replace(self.thousands, "")
-        if self.point != ".":
-            if "." in text:
-                return None
-            text = text.replace(self.point, ".")
-        if _WHOLE.fullmatch(text):
-            return int(text)
-        return float(text) if _NUMBER.fullmatch(text) else None
+        found = _read(text, self.marks)
+        return (
+            found.value if found is not None and _affixes(found) == (self.prefix.strip(), self.suffix.strip()) else None
+        )
 
     def write(self, value: float, decimals: int | None) -> str:
         """The text of a number with so many decimals (None: as many as it needs)."""
-        if isinstance(value, int) or decimals is None:
-            text = str(value) if isinstance(value, int) else repr(float(value))
-        else:
-            text = f"{value:.{max(decimals, 0)}f}"
-            if not self.fixed and "." in text:
-                text = text.rstrip("0").rstrip(".")
-        text = "0" if text == "-0" else text
-        whole, dot, rest = text.partition(".")
-        if self.thousands and whole.lstrip("-").isdigit():
-            sign = "-" if whole.startswith("-") else ""
-            whole = sign + f"{int(whole.lstrip('-')):,}".replace(",", self.thousands)
-        return self.prefix + whole + (self.point if dot else "") + rest + self.suffix
+        if decimals is None and not isinstance(value, int):
+            decimals = _decimals_needed(float(value))
+            if decimals is None:
+                return self.prefix + repr(float(value)).replace(".", self.point) + self.suffix
+        most = max(decimals or 0, 0)
+        least = most if self.fixed else 0
+        form = NumberFormat(self.marks, least, most, 0, bool(self.thousands), self.prefix, self.suffix, self.negative)
+        return form.text(value if isinstance(value, int) and not most else float(value))
+
+
+def _decimals_needed(value: float) -> int | None:
+    """Decimals of the shortest text that is read as `value` again; None where that has an exponent."""
+    text = repr(value)
+    return None if "e" in text or "n" in text else len(text.partition(".")[2].rstrip("0"))
+
+
+def _read(text: str, marks: Marks) -> Number | None:
+    found = read_number(text.strip(), marks)
+    return None if found is None or isinstance(found.value, float) and math.isinf(found.value) else found
+
+
+def _affixes(found: Number) -> tuple[str, str]:
+    return found.prefix.strip(), found.suffix.strip()
 
 
 def notation_of(texts: list[str], point: str = ".", thousands: str = "") -> tuple[Notation, list[int | float | None]]:
-    """(how the numbers among `texts` are written, the number of each or None)."""
-    stripped = [t.strip() for t in texts]
-    for affix in ("", *AFFIXES):
-        prefix = affix if affix and stripped and all(t.startswith(affix) for t in stripped) else ""
-        suffix = affix if affix and not prefix and stripped and all(t.endswith(affix) for t in stripped) else ""
-        if affix and not prefix and not suffix:
-            continue
-        space = " " if suffix and all(t.endswith(" " + suffix) for t in stripped) else ""
-        notation = Notation(point, thousands, prefix, space + suffix)
-        numbers = [notation.number(t) for t in texts]
-        if any(n is not None for n in numbers):
-            break
-    places = {places_of(t, notation) for t, n in zip(texts, numbers, strict=True) if n is not None}
-    fixed = len(places) == 1 and places != {0}
-    grouped = thousands if any(thousands and thousands in t for t in texts) else ""
-    return Notation(point, grouped, prefix, space + suffix, fixed), numbers
+    """(how the numbers among `texts` are written, the number of each or None): those with the commonest signs around them."""
+    found = [_read(t, Marks(point, thousands)) for t in texts]
+    read = [n for n in found if n is not None]
+    if not read:
+        return Notation(point), [None] * len(texts)
+    common = Counter(map(_affixes, read)).most_common(1)[0][0]
+    found = [n if n is not None and _affixes(n) == common else None for n in found]
+    read = [n for n in found if n is not None]
+    places = {0 if n.mantissa else n.decimals for n in read}
+    styles = Counter(n.negative for n in read if n.negative)
+    notation = Notation(
+        point,
+        thousands if any(n.grouped for n in read) else "",
+        Counter(n.prefix for n in read).most_common(1)[0][0],
+        Counter(n.suffix for n in read).most_common(1)[0][0],
+        len(places) == 1 and places != {0},
+        styles.most_common(1)[0][0] if styles else "-",
+    )
+    return notation, [None if n is None else n.value for n in found]
 
 
 def places_of(text: str, notation: Notation) -> int:
     """Decimals that a text of a number shows."""
-    body = text.strip().removesuffix(notation.suffix)
-    return len(body.rsplit(notation.point, 1)[1]) if notation.point in body and "e" not in body.lower() else 0
+    found = _read(text, notation.marks)
+    return 0 if found is None or found.mantissa else found.decimals
 
 
 def numbers_of(cells: Cells, notation: Notation) -> np.ndarray | list:

@@ -18,32 +18,28 @@ import pandas as pd
 
 from pipeline.tables.cells import Cells
 from pipeline.tables.values import plain, word
+from pipeline.textfiles.words import LOOSE, USUAL
 
-SURE = frozenset(
-    [
-        "",
-        "?",
-        "#n/a",
-        "#n/a n/a",
-        "#na",
-        "-1.#ind",
-        "-1.#qnan",
-        "1.#ind",
-        "1.#qnan",
-        "<na>",
-        "n/a",
-        "nan",
-        "-nan",
-        "nat",
-        "null",
-        "(null)",
-    ]
-)  # words that mean missing in every column, in lower case
 DOUBTFUL = frozenset(["na", "none"])
 SPOKEN = frozenset(["unknown", "missing", "nil", "not available"])
-AMONG_NUMBERS = (
-    SPOKEN | DOUBTFUL | {"-", "--", ".", "..", "...", "–", "—", "n.a.", "n.d.", "#value!", "#div/0!", "#ref!"}
-)
+EXPORTED = SPOKEN | {
+    "xna",
+    "xap",
+    "unk",
+    "not known",
+    "not applicable",
+    "no data",
+    "n.a.",
+    "n.d.",
+    "-",
+    "--",
+    "#value!",
+    "#ref!",
+}
+"""Words that exports write where there is no value, and that may be one."""
+AMONG_NUMBERS = SPOKEN | DOUBTFUL | set(LOOSE) | {"n.a.", "n.d."}
+SURE = frozenset(w.lower() for w in USUAL) - AMONG_NUMBERS
+"""Words that mean missing in every column, in lower case."""
 _CODE = re.compile(r"[A-Z]{2}")
 
 
@@ -144,26 +140,3 @@ def _as_date(mark: Any) -> pd.Timestamp | None:
         return None
     found = pd.to_datetime(mark, errors="coerce")
     return None if found is pd.NaT or pd.isna(found) else found.tz_localize(None) if found.tzinfo else found
-
-
-def sentinels(distinct: np.ndarray, counts: np.ndarray) -> list[tuple[float, int]]:
-    """(value, how often) of the least or greatest of (D,) sorted numbers where it looks like a mark.
-
-    It occurs twice at least and is all nines or eights, away from the others, or −1 below whole numbers from 0 on.
-    """
-    out = []
-    if len(distinct) < 4:
-        return []
-    spacing = float(np.median(np.diff(distinct[1:-1]))) if len(distinct) > 4 else 0.0
-    for place, beside in ((0, 1), (-1, -2)):
-        value, count = float(distinct[place]), int(counts[place])
-        rest = float(distinct[-1] - distinct[1]) if place == 0 else float(distinct[-2] - distinct[0])
-        digits = set(f"{abs(value):.12g}".replace(".", ""))
-        repeated = digits == {"9"} or (digits == {"8"} and abs(value) > 80)
-        far = abs(value - float(distinct[beside])) > max(3 * spacing, 0.1 * rest)
-        below_counts = (
-            value == -1 and len(distinct) > 10 and distinct[1] >= 0 and (distinct == np.floor(distinct)).all()
-        )
-        if count > 1 and ((repeated and far) or below_counts):
-            out.append((value, count))
-    return out

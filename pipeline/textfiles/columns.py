@@ -55,6 +55,8 @@ class TextColumn:
     most: int = 0
     mantissa: int = 0
     affixes: Counter = field(default_factory=Counter)
+    negatives: Counter = field(default_factory=Counter)
+    exponents: int = 0
     _read: dict[str, Any] = field(default_factory=dict, repr=False)
 
     # -- first pass --------------------------------------------------------------------------------
@@ -80,6 +82,9 @@ class TextColumn:
         self.padded_zeros += count * number.zeros
         self.grouped += count * number.grouped
         self.mantissa = max(self.mantissa, number.mantissa)
+        self.exponents += count * (number.mantissa > 0)
+        if number.negative:
+            self.negatives[number.negative] += count
         if isinstance(number.value, float):
             self.fractions += count
         elif abs(number.value) > LARGEST_INTEGER:
@@ -125,7 +130,11 @@ class TextColumn:
             self._check_marks(where)
         prefix, suffix = next(iter(self.affixes), ("", ""))
         least = min(self.least, self.most)
-        self.format = NumberFormat(self.marks, least, self.most, self.mantissa, self.grouped > 0, prefix, suffix)
+        negative = self.negatives.most_common(1)[0][0] if self.negatives else "-"
+        loose = 0 < self.exponents <= 0.5 * self.numbers
+        self.format = NumberFormat(
+            self.marks, least, self.most, self.mantissa, self.grouped > 0, prefix, suffix, negative, loose
+        )
         return self._notes()
 
     def _check_marks(self, where: str) -> None:

@@ -58,6 +58,7 @@ class DelimitedFile(TextTable):
     end: str = "\n"
     notes: list[str] = field(default_factory=list)
     short: tuple[int, int] = (0, 0)  # rows with fewer cells than columns, and the line of the first
+    below: int = 0  # first line below the table: remarks of one cell after a blank line
 
     @staticmethod
     def open(path: Path, reading: Reading, usual: tuple[str, ...]) -> DelimitedFile:
@@ -76,7 +77,7 @@ class DelimitedFile(TextTable):
         dialect = detect_dialect(sample, given, path.name)
         ends = Counter(line_end(line) for line in sample[:1000])
         table = DelimitedFile(path, encoding, dialect, [], end=ends.most_common(1)[0][0] or "\n")
-        table._name_columns(sample, reading, MissingWords(usual if reading.missing is None else reading.missing))
+        table._name_columns(sample, reading, reading.words(usual))
         table._scan()
         return table
 
@@ -109,7 +110,27 @@ class DelimitedFile(TextTable):
                 if header and record.cells is not None:
                     header = False
                     record = replace(record, raw=record.text(), cells=None, header=True)
+                elif self.below and record.line >= self.below and record.cells is not None:
+                    record = replace(record, raw=record.text(), cells=None)
                 yield record
+
+    def _above_remarks(self) -> Iterator[Record]:
+        """The rows; lines of one cell that follow a blank line and end the file are none, and noted."""
+        held: list[Record] = []
+        blank = False
+        for record in self.records():
+            if record.cells is None:
+                blank = blank or not (record.header or record.raw.strip())
+            elif (blank or held) and len(record.cells) == 1 < len(self.columns):
+                held.append(record)
+            else:
+                yield from held
+                held, blank = [], False
+                yield record
+        self.below = held[0].line if held else 0
+        if held:
+            what = "is a remark" if len(held) == 1 else "and following are remarks"
+            self.notes.append(f"line {self.below} {what} below the table: no row, and left as it is.")
 
     def values(self, part: list[Record]) -> list[list[Any]]:
         """C lists of what the cells of N rows say: int, float, bool or str, None where missing."""
@@ -203,11 +224,11 @@ class DelimitedFile(TextTable):
         marks = detect_marks(cells, d.separator, reading.decimal, reading._plain("thousands"))
         told, self.notes = told_apart(names, d.header)
         self.notes = self.notes[:-1] if d.trailing and d.header else self.notes
-        self.columns = [TextColumn(name, marks, words) for name in told]
+        self.columns = [TextColumn(name, marks, words.of(name)) for name in told]
 
     def _scan(self) -> None:
         d, width = self.dialect, len(self.columns)
-        rows = (r for r in self.records() if r.cells is not None)
+        rows = self._above_remarks()
         while part := list(itertools.islice(rows, SCANNED)):
             for record in part:
                 if len(record.cells) != width:

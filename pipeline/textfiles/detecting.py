@@ -25,6 +25,7 @@ SAMPLE_RECORDS = 1000
 _DATE = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AP]M)?(Z|[+-]\d{2}:?\d{2})?)?"
 )
+_HINT = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a first line that tells Excel what separates
 _EITHER = (Marks(".", ","), Marks(",", "."))
 
 
@@ -33,6 +34,12 @@ def detect_dialect(sample: list[str], given: dict[str, str | bool], name: str) -
 
     Raises TableFileError for a text without a row.
     """
+    told = next((i for i, line in enumerate(sample) if line.strip(BLANKS + "\r\n")), -1)
+    hint = _HINT.fullmatch(sample[told].strip()) if told >= 0 else None
+    if hint:
+        given = {"separator": hint[1]} | given
+        rest = detect_dialect([*("\n" * (told + 1)), *sample[told + 1 :]], given, name)
+        return replace(rest, skipped=max(rest.skipped, told + 1))
     comment = str(given.get("comment", _comment(sample)))
     rows = [line for line in sample if line.strip(BLANKS + "\r\n") and not (comment and line.startswith(comment))]
     if not rows:

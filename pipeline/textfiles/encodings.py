@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 CHUNK = 1 << 20
 GUESS_BYTES = 1 << 16  # of lines that are not ASCII, shown to charset-normalizer
@@ -175,11 +175,21 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
             if len(names) != 1:
                 raise TableFileError(f"{Path(path).name} must hold one file. Got {len(names)}: {names[:8]}.")
-            with archive.open(names[0]) as stream:
+            with _member(archive, names[0], Path(path).name) as stream:
                 yield stream
     else:
         with open(path, "rb") as stream:
             yield stream
+
+
+def _member(archive: zipfile.ZipFile, name: str, of: str) -> IO[bytes]:
+    """A file of a zip. Raises TableFileError for one with a password or a compression that Python does not know."""
+    try:
+        return archive.open(name)
+    except (NotImplementedError, RuntimeError) as error:
+        raise TableFileError(
+            f"{of}: must be a plain zip. Got {name!r}: {error}. Unpack it, and give the file."
+        ) from error
 
 
 @contextmanager

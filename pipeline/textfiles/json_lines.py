@@ -137,17 +137,16 @@ class JsonLines(TextTable):
     notes: list[str] = field(default_factory=list)
 
     @staticmethod
-    def open(path: Path, encoding: str, missing: tuple[str, ...]) -> JsonLines:
+    def open(path: Path, encoding: str, words: MissingWords) -> JsonLines:
         """Reads all of the file once. Raises TableFileError naming a line that is not one JSON object."""
         table = JsonLines(Path(path), detect_encoding(path, encoding))
-        words = MissingWords(missing, loose=False)
         found: dict[str, JsonColumn] = {}
         for record in table.records():
             if record.places is None:
                 continue
             for name in record.places:
                 if name not in found:
-                    found[name] = JsonColumn(name, Marks(), words)
+                    found[name] = JsonColumn(name, Marks(), words.of(name))
                     found[name].add([None] * table.rows)
             for name, column in found.items():
                 column.add([record.cell(name)], record.line)

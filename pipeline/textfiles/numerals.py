@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 SPACES = " \u00a0\u202f"
 CURRENCIES = "$€£¥₹₽"
+CODES = "USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|ZAR|KRW|SGD|HKD|AED|ILS"
 MOST_DECIMALS = 17
 LARGEST_INTEGER = 2**63 - 1
 
@@ -30,7 +31,8 @@ class Marks:
 
 class Number(NamedTuple):
     """A number of a text. decimals: digits after the mark. zeros: a whole number that begins with a zero. mantissa:
-    digits that count where it is written with an exponent, else 0."""
+    digits that count where it is written with an exponent, else 0. negative: how it is said to be below 0: "-" before it,
+    "()" around it, or "_-" after it."""
 
     value: int | float
     decimals: int = 0
@@ -39,17 +41,23 @@ class Number(NamedTuple):
     grouped: bool = False
     prefix: str = ""
     suffix: str = ""
+    negative: str = ""
 
 
 @lru_cache(64)
 def _pattern(marks: Marks) -> re.Pattern:
-    decimal = re.escape(marks.decimal)
-    grouped = rf"|\d{{1,3}}(?:{re.escape(marks.thousands)}\d{{3}})+" if marks.thousands else ""
+    decimal, group = re.escape(marks.decimal), _group(marks.thousands)
+    grouped = rf"|\d{{1,3}}(?:{group}\d{{3}})+" if group else ""
     return re.compile(
-        rf"(?P<prefix>[{CURRENCIES}][{SPACES}]?)?(?P<sign>[+\-−])?(?P<prefix2>[{CURRENCIES}][{SPACES}]?)?"
+        rf"(?P<prefix>(?:[{CURRENCIES}]|{CODES})[{SPACES}]?)?(?P<sign>[+\-−])?(?P<prefix2>[{CURRENCIES}][{SPACES}]?)?"
         rf"(?:(?P<whole>\d+{grouped})(?:(?P<mark>{decimal})(?P<part>\d*))?|{decimal}(?P<only>\d+))"
-        rf"(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{SPACES}]?[%‰{CURRENCIES}])?"
+        rf"(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{SPACES}]?(?:[%‰{CURRENCIES}]|{CODES}))?"
     )
+
+
+def _group(thousands: str) -> str:
+    """What groups thousands, as a pattern: all spaces are one."""
+    return f"[{SPACES}]" if thousands and thousands in SPACES else re.escape(thousands)
 
 
 _INFINITE = re.compile(r"([+-]?)inf(inity)?", re.IGNORECASE)
@@ -61,12 +69,14 @@ def read_number(text: str, marks: Marks) -> Number | None:
         return Number(int(text) if len(text) < 4000 else float("inf"), zeros=len(text) > 1 and text[0] == "0")
     found = _pattern(marks).fullmatch(text)
     if found is None:
+        if text[-1:] in (")", "-") and len(text) > 1:
+            return _below_zero(text, marks)
         infinite = _INFINITE.fullmatch(text)
         return Number(float(f"{infinite[1]}inf"), decimals=1) if infinite else None
     if not text.isascii() and not all(c.isascii() for c in text if c.isdecimal()):
         return None
     whole, part = found["whole"] or "", found["part"] or found["only"] or ""
-    digits = whole.replace(marks.thousands, "") if marks.thousands else whole
+    digits = re.sub(_group(marks.thousands), "", whole) if marks.thousands else whole
     sign = "-" if found["sign"] in ("-", "−") else ""
     fraction = found["mark"] is not None or found["only"] is not None or found["exponent"] is not None
     value = float(f"{sign}{digits or 0}.{part or 0}{found['exponent'] or ''}") if fraction else int(sign + digits)
@@ -78,12 +88,25 @@ def read_number(text: str, marks: Marks) -> Number | None:
         digits != whole,
         found["prefix"] or found["prefix2"] or "",
         found["suffix"] or "",
+        "-" if sign else "",
     )
+
+
+def _below_zero(text: str, marks: Marks) -> Number | None:
+    """A number in parentheses or with its sign behind it, as accounts write those below 0."""
+    body, how = (text[1:-1], "()") if text[0] == "(" and text[-1] == ")" else (text[:-1], "_-")
+    if body[:1] in "(+-−" or body[-1:] in ")-" or how == "_-" and text[-1] != "-":
+        return None
+    number = read_number(body.strip(), marks) if body.isascii() or not body.isspace() else None
+    if number is None or number.value < 0 or number.zeros:
+        return None
+    return number._replace(value=-number.value, negative=how)
 
 
 @dataclass
 class NumberFormat:
-    """How the numbers of a column are written. decimals: least and most; mantissa: digits where exponents are used."""
+    """How the numbers of a column are written. decimals: least and most; mantissa: digits where exponents are used; negative: as
+    in Number. loose: some have exponents and some have not; six digits count then."""
 
     marks: Marks
     least_decimals: int = 0
@@ -92,9 +115,16 @@ class NumberFormat:
     grouped: bool = False
     prefix: str = ""
     suffix: str = ""
+    negative: str = "-"
+    loose: bool = False
 
     def text(self, value: float) -> str:
         """`value` written as the column writes its numbers."""
+        if value < 0 and self.negative in ("()", "_-"):
+            plain = self.text(-value)
+            return plain if not plain.strip("0.,") else f"({plain})" if self.negative == "()" else f"{plain}-"
+        if self.loose:
+            return self.prefix + _marked(f"{value:.6g}", self.marks, "") + self.suffix
         if self.mantissa:
             return self.prefix + _marked(f"{value:.{max(self.mantissa - 1, 0)}e}", self.marks, "") + self.suffix
         decimals = min(self.most_decimals, MOST_DECIMALS)
@@ -128,7 +158,8 @@ _EVIDENCE = {
     "either point": re.compile(rf"{_SIGN}[1-9]\d{{0,2}}\.\d{{3}}"),
 }
 _GROUPED_OTHERWISE = re.compile(rf"{_SIGN}\d{{1,3}}(?:([{SPACES}'’])\d{{3}})(?:\1\d{{3}})*([.,]\d+)?")
-_AFFIXES = f"{CURRENCIES}%‰{SPACES}"
+_AFFIXES = f"{CURRENCIES}%‰{SPACES}()"
+_CODE = re.compile(rf"^(?:{CODES})|(?:{CODES})$")
 
 
 def detect_marks(columns: Iterable[Iterable[str]], separator: str, decimal: str = "", thousands: str = "") -> Marks:
@@ -165,7 +196,7 @@ def _evidence(cells: Iterable[str]) -> tuple[Counter[str], Counter[str]]:
     others: Counter[str] = Counter()
     strangers = known = 0
     for cell in cells:
-        text = cell.strip(_AFFIXES)
+        text = _CODE.sub("", cell.strip(_AFFIXES).rstrip("-")).strip(_AFFIXES)
         if not text:
             continue
         known += 1

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.textfiles.encodings import TableFileError
+from pipeline.textfiles.words import MissingWords
 
 
 @dataclass(frozen=True)
 class Reading:
     """What a user says about a text file; what is empty is detected.
 
-    missing: texts that mean a missing cell, in place of the usual ones; the empty cell always does. quote: "none" for
-    a file without quotes. header: None: detected.
+    missing: texts that mean a missing cell, in place of the usual ones; the empty cell always does. missing_in: (column,
+    text) that means it in that column, in addition. quote: "none" for a file without quotes. header: None: detected.
     """
 
     separator: str = ""
@@ -23,6 +24,7 @@ class Reading:
     comment: str = ""
     header: bool | None = None
     missing: tuple[str, ...] | None = None
+    missing_in: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.decimal not in ("", ".", ","):
@@ -39,6 +41,10 @@ class Reading:
         text = getattr(self, name)
         named = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "spaces": " ", "bar": "|"}
         return named.get(text, text)
+
+    def words(self, usual: tuple[str, ...], loose: bool = True) -> MissingWords:
+        """The texts that mean missing in a text file, where `usual` ones do."""
+        return MissingWords(usual if self.missing is None else self.missing, loose, in_columns=self.missing_in)
 
     def dialect(self) -> dict[str, str | bool]:
         """The fields of Dialect that are given."""

@@ -19,8 +19,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 TIMEOUT_S, RSS_MB, LONGEST_BYTES = 20, 3000, 1 << 16
+SHOWN = 300  # bytes of an input with a fault
 INSTRUMENTED = ["pipeline", "kernels", "omegaconf", "yaml"]
 COMPILED = [f"kernels.task_sampling.{name}" for name in ("beta", "bits", "numba_kernel", "packing")]  # by Numba
+COMPILED += ["pipeline.forest.gaussian", "pipeline.forest.trees"]
 
 
 def fuzz_one(name: str, seconds: int, folder: Path) -> None:
@@ -28,7 +30,8 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED, exclude=COMPILED, enable_loader_override=False):
-        from tests.fuzz.targets import fault, spoil_json, targets
+        from tests.fuzz.target import fault, kind_of, spoil_json
+        from tests.fuzz.targets import targets
     warnings.simplefilter("ignore")
     target = targets(folder / "scratch")[name]
     corpus, faults, place = (folder / n for n in ("corpus", "faults", "place"))
@@ -39,7 +42,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     seen: set[str] = set()
 
     def try_one(payload: bytes) -> None:
-        found = fault(target, payload, place)[:80]
+        found = kind_of(fault(target, payload, place))
         if found and found not in seen:
             seen.add(found)
             (faults / f"{len(seen)}.txt").write_text(found, encoding="utf8")
@@ -67,7 +70,10 @@ def guided(name: str, seconds: int, folder: Path) -> tuple[int, int, list[str]]:
     command = [sys.executable, "-m", "tests.fuzz.guided", "--one", name, str(seconds), str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
     count = re.findall(r"number_of_executed_units:\s*(\d+)|Done (\d+) runs", ended.stderr)
-    faults = [p.read_text(encoding="utf8") for p in sorted((folder / "faults").glob("*.txt"))]
+    faults = [
+        f"{p.read_text(encoding='utf8')}\n    {p.with_suffix('.input').read_bytes()[:SHOWN]!r}"
+        for p in sorted((folder / "faults").glob("*.txt"))
+    ]
     faults += [f"{p.name}: {ended.stderr[-300:]}" for p in (folder / "faults").glob("*-*")]  # libFuzzer's own
     if not count:
         raise RuntimeError(f"{name} ended with {ended.returncode} before it had tried an input: {ended.stderr[-500:]}")

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.fuzz.targets import Target, fault, spoil_bytes, spoil_json, targets
+from tests.fuzz.target import Target, fault, kind_of, spoil_bytes, spoil_json
+from tests.fuzz.targets import targets
 
 ADDRESS_SPACE_BYTES = 8 << 30  # torch and its libraries map several GiB before they use any
 
@@ -35,7 +36,7 @@ def fuzzed(target: Target, folder: Path, seconds: float, rng: random.Random) -> 
         inputs += 1
         found = fault(target, payload, folder)
         if found:
-            faults.setdefault(found[:80], payload)
+            faults.setdefault(kind_of(found), payload)
     return inputs, faults
 
 

@@ -1,17 +1,10 @@
-"""Every reader of files that may come from anywhere, each with well-formed bytes to start from, and ways to spoil them.
-
-A reader may refuse with ValueError or OSError; anything else that it raises is a fault.
-"""
+"""Every reader of files that may come from anywhere, each with well-formed bytes to start from."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
-import random
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +31,9 @@ from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.rows.tokens import Token
 from pipeline.tables.describing import Wishes, describe
+from tests.fuzz.table_targets import table_targets
+from tests.fuzz.target import Target, in_folder
 
-ALLOWED = (ValueError, OSError)
 SCHEMA = image_label_schema(4, 4, 1, 2, 0.0, 16.0, ["a", "b", "c"])
 TABLE = Schema(
     (
@@ -54,36 +48,6 @@ TABLE = Schema(
     ),
 )
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
-# What a JSON value may be replaced by: wrong types, sizes that must not be allocated, numbers beyond every range.
-WEIRD = (
-    None,
-    True,
-    -1,
-    0,
-    2**31,
-    2**63,
-    10**30,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "../../x",
-    [],
-    {},
-    [[]],
-    [1] * 40,
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """read: takes a file of that name. seeds: well-formed contents. is_json: spoil values, not only bytes."""
-
-    file_name: str
-    seeds: tuple[bytes, ...]
-    read: Callable[[Path], object]
-    is_json: bool = False
 
 
 def _bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
@@ -95,21 +59,6 @@ def _bytes_of(write: Callable[[io.BytesIO], object]) -> bytes:
 def _image_bytes(suffix: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 255, (9, 7, 3)).astype(np.uint8)
     return _bytes_of(lambda out: Image.fromarray(pixels).save(out, suffix))
-
-
-def _in_folder(
-    file_name: str, prepare: Callable[[Path], object], read: Callable[[Path], object]
-) -> Callable[[Path], object]:
-    """A reader of a folder one file of which is spoilt: the others are made beside it once."""
-
-    def run(path: Path) -> object:
-        folder = path.parent / "whole"
-        if not folder.is_dir():
-            prepare(folder)
-        (folder / file_name).write_bytes(path.read_bytes())
-        return read(folder)
-
-    return run
 
 
 def save_model(folder: Path) -> None:
@@ -179,63 +128,7 @@ def targets(scratch: Path) -> dict[str, Target]:
         "override": Target("x", (b"train.lr=0.1", b"tasks.weights={joint: 1}"), _read_override),
         "schema": Target("schema.json", schemas, Schema.load, is_json=True),
         "spec": Target("spec.json", (spec,), lambda p: TaskSpec.from_json(p.read_text(encoding="utf8")), is_json=True),
-        "bank": Target("bank.json", (bank_json,), _in_folder("bank.json", _save_bank, _read_bank), is_json=True),
+        "bank": Target("bank.json", (bank_json,), in_folder("bank.json", _save_bank, _read_bank), is_json=True),
         "safetensors": Target("x.safetensors", (tensors,), tensors_from_file),
-        "model": Target("config.json", (config,), _in_folder("config.json", save_model, Sampler.load), is_json=True),
-    }
-
-
-def spoil_bytes(payload: bytes, rng: random.Random) -> bytes:
-    """`payload` with a few bytes changed, cut, doubled or put in."""
-    out = bytearray(payload)
-    for _ in range(rng.randint(1, 4)):
-        at, kind = rng.randrange(len(out) + 1), rng.randrange(6)
-        if kind == 0 and at < len(out):
-            out[at] ^= 1 << rng.randrange(8)
-        elif kind == 1 and at < len(out):
-            out[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF))
-        elif kind == 2:
-            del out[at:]
-        elif kind == 3:
-            del out[at : at + rng.randint(1, 8)]
-        elif kind == 4:
-            out[at:at] = rng.randbytes(rng.randint(1, 8))
-        else:
-            out[at : at + 4] = rng.choice((b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"9999", b"[[[["))
-    return bytes(out)
-
-
-def spoil_json(payload: bytes, rng: random.Random) -> bytes:
-    """`payload` with one or two of its values replaced, left out or named otherwise."""
-    raw = json.loads(payload)
-    for _ in range(rng.randint(1, 2)):
-        place = raw
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            if not keys:
-                break
-            key = rng.choice(keys)
-            if isinstance(place[key], dict | list) and rng.random() < 0.7:
-                place = place[key]
-                continue
-            if rng.random() < 0.15:
-                del place[key]
-            elif isinstance(place, dict) and rng.random() < 0.1:
-                place[f"{key}_"] = place.pop(key)
-            else:
-                place[key] = deepcopy(rng.choice(WEIRD))
-            break
-    return json.dumps(raw).encode()
-
-
-def fault(target: Target, payload: bytes, folder: Path) -> str:
-    """What went wrong when `payload` was read: "" for a result or a refusal."""
-    path = folder / target.file_name
-    path.write_bytes(payload)
-    try:
-        target.read(path)
-    except ALLOWED:
-        return ""
-    except Exception as error:  # any other kind is what is looked for
-        return f"{type(error).__name__}: {error}"
-    return ""
+        "model": Target("config.json", (config,), in_folder("config.json", save_model, Sampler.load), is_json=True),
+    } | table_targets(scratch)

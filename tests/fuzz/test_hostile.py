@@ -9,6 +9,7 @@ import json
 import random
 import struct
 import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.app.tables import keywords
 from pipeline.base.fields import ParamsError
 from pipeline.base.files import sha256
 from pipeline.base.params import load_params
 from pipeline.datasets.idx import read_idx
 from pipeline.datasets.npz import read_array
+from pipeline.estimators.imputer import BigLearnImputer
 from pipeline.model.network_files import tensors_from_file
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
-from tests.fuzz.targets import NETWORK, SCHEMA, Target, fault, save_model, spoil_bytes, spoil_json, targets
+from pipeline.sources.opening import read_frame
+from pipeline.tables.codec import TableCodec
+from pipeline.tables.dates import DateFormat
+from tests.fuzz.target import Target, fault, spoil_bytes, spoil_json
+from tests.fuzz.targets import NETWORK, SCHEMA, TABLE, save_model, targets
 from tests.helpers.imports import ROOT, module_files
 
 NAMES = (
@@ -42,6 +49,25 @@ NAMES = (
     "bank",
     "safetensors",
     "model",
+    "dialect",
+    "plain_text",
+    "json_lines",
+    "compressed",
+    "workbook",
+    "sheet",
+    "styles",
+    "sqlite",
+    "parquet",
+    "columns",
+    "condition",
+    "rule",
+    "date_format",
+    "address",
+    "setting",
+    "attributes",
+    "imputer",
+    "mixture",
+    "forest",
 )
 LIMIT_BYTES = 64 * 2**20
 
@@ -240,3 +266,52 @@ def test_parameters_cannot_grow_when_they_are_read(tmp_path, text, wording):
 def test_an_override_that_is_no_yaml_is_named():
     with pytest.raises(ParamsError, match=r"must look like group\.name=value\. Got \['train\.lr=\{'\]"):
         load_params(overrides=["train.lr={"])
+
+
+def test_descriptions_of_columns_that_do_not_fit_their_tokens_are_refused():
+    raw = json.loads(TABLE.to_json())
+    for change in (lambda t: t.pop(), lambda t: t[1].update(levels=["x"]), lambda t: t[0].update(quantiles=["a"])):
+        spoilt = json.loads(json.dumps(raw))
+        change(spoilt["table"])
+        with pytest.raises(ValueError, match="must describe its columns|must fit its token|must be finite numbers"):
+            _ = TableCodec(Schema.from_json(json.dumps(spoilt))).modelled
+
+
+@pytest.mark.parametrize("text", ["kinds={", "kinds=\x00", "steps=[1"])
+def test_a_setting_that_is_no_yaml_is_named(text):
+    with pytest.raises(ParamsError, match="A setting must look like name=value"):
+        keywords([text])
+
+
+def test_a_date_format_names_each_part_once():
+    with pytest.raises(ValueError, match="must name each part of a date once. Got '%d.%-d.%Y': d"):
+        DateFormat("%d.%-d.%Y")
+
+
+def test_a_zip_with_a_password_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.csv.zip", "w") as archive:
+        archive.writestr("y.csv", "a,b\n1,2\n")
+    payload = bytearray((tmp_path / "x.csv.zip").read_bytes())
+    payload[6] |= 1  # both headers say that it is encrypted
+    payload[payload.index(b"PK\x01\x02") + 8] |= 1
+    (tmp_path / "x.csv.zip").write_bytes(payload)
+    with pytest.raises(ValueError, match=r"x.csv.zip: must be a plain zip. Got 'y.csv': .*password"):
+        read_frame(tmp_path / "x.csv.zip", tell=str)
+
+
+@pytest.mark.parametrize(
+    "change", [{"spread": "wide"}, {"rules": 1}, {"bins": None}, {"n_jobs": "all"}, {"strategy": []}, {"colour": 1}]
+)
+def test_the_settings_of_a_saved_imputer_are_checked(tmp_path, change):
+    settings = BigLearnImputer().get_params() | change
+    fitted = {
+        "columns": ["a"],
+        "labels": ["a"],
+        "library": "pandas",
+        "axis_names": [None],
+        "held_out": [],
+        "best_step": 0,
+    }
+    (tmp_path / "imputer.json").write_text(json.dumps({"settings": settings, "fitted": fitted}))
+    with pytest.raises(ValueError, match="imputer.json does not describe an imputer|must be one of"):
+        BigLearnImputer.load(tmp_path)

@@ -1,0 +1,76 @@
+"""What `inspect` says is odd about a column, on tables as banks and offices export them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.tables.inspection import inspect, table_of
+from tests.helpers.credit import credit
+
+
+def said(**columns: object) -> dict[str, str]:
+    """Column → everything that is said of it."""
+    return {c.name: "; ".join((*c.warnings, *c.notes)) for c in inspect(pd.DataFrame(columns))}
+
+
+def test_a_credit_table_is_read_as_a_person_would():
+    found = {c.name: c for c in inspect(credit())}
+    kinds = {name: column.kind for name, column in found.items()}
+    assert (
+        kinds["SK_ID_CURR"] == kinds["contract"] == "id" and kinds["postcode"] == kinds["checking_status"] == "category"
+    )
+    assert kinds["opened"] == kinds["first_due"] == "date" and kinds["interest_pct"] == "float"
+    marks = {
+        "days_employed": "365243 (355 cells) stands apart and may mean a missing cell; missing={'days_employed': [365243]}",
+        "income_year": "0 (237 cells) stands apart and may mean a missing cell; missing={'income_year': [0]} says so",
+        "bureau_score": "-999 (320 cells) may mean a missing cell; missing={'bureau_score': [-999]} says so",
+        "debt_to_income": "9.9999 (186 cells) may mean a missing cell; missing={'debt_to_income': [9.9999]} says so",
+        "months_since_default": "-1 (1115 cells) may mean a missing cell; missing={'months_since_default': [-1]} says so",
+        "org_type": "'XNA' (379 cells) may mean a missing cell; missing={'org_type': ['XNA']} says so",
+        "first_due": "1900-01-01' (117 cells) may mean a missing cell",
+    }
+    for name, column in found.items():
+        told = "; ".join((*column.warnings, *column.notes))
+        assert marks[name] in told if name in marks else "missing cell" not in told, (name, told)
+    assert "education, marriage, pay_1, pay_2, pay_3: few whole numbers in a row." in table_of(list(found.values()))
+
+
+def test_what_says_none_is_believed_where_it_is_named():
+    frame = credit(300)
+    asked = {"income_year": [0], "first_due": ["1900-01-01"], "org_type": ["XNA"], "days_employed": [365243]}
+    found = {c.name: c for c in inspect(frame, missing=asked)}
+    assert found["income_year"].missing == (frame["income_year"] == 0).sum()
+    assert found["first_due"].missing == (frame["first_due"] == pd.Timestamp("1900-01-01")).sum()
+    assert found["org_type"].missing == (frame["org_type"] == "XNA").sum() and found["days_employed"].high < 0
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        np.r_[np.zeros(900), np.arange(114, 9000, 90)],  # most are 0, as gains are
+        np.r_[np.zeros(20), np.arange(1, 80)],  # counts
+        np.r_[np.random.default_rng(0).exponential(1000, 500), 20_000.0],  # one large value
+        np.random.default_rng(0).normal(0, 1, 500),
+        np.r_[np.full(30, 100), np.arange(40, 100)],  # a full mark
+    ],
+)
+def test_values_that_are_values_are_not_taken_for_marks(cells):
+    assert "missing cell" not in said(x=cells)["x"]
+
+
+def test_dates_of_no_day_are_named_in_the_columns_own_format():
+    days = pd.date_range("2021-01-01", periods=100).strftime("%d.%m.%Y").to_series(index=range(100))
+    told = said(a=days.mask(days.index % 9 == 0, "01.01.1900"), b=days.mask(days.index % 9 == 0, "31.12.9999"), c=days)
+    assert "missing={'a': ['01.01.1900']}" in told["a"] and "'31.12.9999' (12 cells)" in told["b"]
+    assert told["c"] == ""
+
+
+def test_codes_are_told_from_counts_of_two_and_from_named_columns():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"two": rng.integers(1, 3, 90), "code": rng.integers(0, 4, 90), "months": rng.choice([6, 12, 24], 90)}
+    )
+    assert "  code: few whole numbers in a row." in table_of(inspect(frame))
+    assert "few whole" not in table_of(inspect(frame, kinds={"code": "category"}))
