@@ -112,7 +112,7 @@ def main() -> None:
                 of_group = [
                     s for s, t in zip(scores, tokens, strict=True) if schema.tokens[t].binned == (group == "numbers")
                 ]
-                ranked, right = np.mean(of_group, 0).round(4) if of_group else ("", "")
+                ranked, right = np.mean(of_group, 0).round(4).tolist() if of_group else ("", "")
                 line |= {f"{name}_{group}_ranked": ranked, f"{name}_{group}_{point}": right}
         print(line, flush=True)
         found.append(key() | line)
