@@ -21,6 +21,7 @@ from pipeline.tables.kinds import holds_words
 HELD_OUT_SHARE = 0.3  # of the rows
 MISSING_SHARE = 0.3  # of the cells that a mechanism may remove
 UCI_MISSING_SHARE = 0.2
+DIFFPUTER_TRAIN_SHARE, DIFFPUTER_SPLIT_SEED, DIFFPUTER_WHOLE = 0.7, 1234, 0.3
 SLOPE = 2.0  # of the logistic mechanisms, per standard deviation
 
 
@@ -47,6 +48,7 @@ UCI_TABLES = {
     "concrete": TABLES["concrete"],
     "energy": TABLES["energy"],
 }
+DIFFPUTER_TABLES = ("letter", "california")  # whose published figures are known
 
 
 def read(name: str, *, uci: bool = False) -> tuple[pd.DataFrame, str]:
@@ -64,10 +66,12 @@ def read(name: str, *, uci: bool = False) -> tuple[pd.DataFrame, str]:
 
 
 def make_case(name: str, mechanism: str, seed: int, max_rows: int) -> Case:
-    """The case of (table, mechanism, seed): mcar, mar, mnar with held-out rows, or uci, where train and test are one.
+    """The case of (table, mechanism, seed): mcar, mar, mnar with held-out rows, or uci, diffputer, where train and test are one.
 
     max_rows: training rows at most; test rows at most half as many.
     """
+    if mechanism == "diffputer":
+        return diffputer_case(name, seed, max_rows)
     frame, label = read(name, uci=mechanism == "uci")
     rng = np.random.default_rng([seed, sorted(TABLES).index(name)])
     frame = frame.iloc[rng.permutation(len(frame))].reset_index(drop=True)
@@ -81,6 +85,29 @@ def make_case(name: str, mechanism: str, seed: int, max_rows: int) -> Case:
     if mechanism == "uci":
         return Case(train, train, mask, mask, categorical, position)
     return Case(train, test, mask[: len(train)], mask[len(train) :], categorical, position)
+
+
+def diffputer_case(name: str, seed: int, max_rows: int) -> Case:
+    """In-sample case of DiffPuter (Zhang et al., ICLR 2025): its split, and a mask by its rule of "MAR", 30 % of the cells.
+
+    70 % of the rows without a gap. Three tenths of the columns, the label among those that may be drawn, stay whole; a random
+    linear score of them, of variance 1, sets the logistic chance of every other cell. The label is then dropped.
+    """
+    frame, label = read(name)
+    frame = frame.dropna()[[*(c for c in frame if c != label), label]].reset_index(drop=True)
+    order = np.arange(len(frame))
+    np.random.RandomState(DIFFPUTER_SPLIT_SEED).shuffle(order)
+    frame = frame.iloc[order[: int(DIFFPUTER_TRAIN_SHARE * len(frame))]].iloc[:max_rows].reset_index(drop=True)
+    rng = np.random.default_rng([seed, sorted(TABLES).index(name), 1])
+    z, columns = standardised_codes(frame), frame.shape[1]
+    whole = rng.permutation(columns)[: int(DIFFPUTER_WHOLE * columns)]
+    score = z[:, whole] @ rng.normal(size=(len(whole), columns))
+    score /= np.maximum(score.std(0), 1e-9)
+    share = MISSING_SHARE / (1 - DIFFPUTER_WHOLE)
+    mask = rng.random(z.shape) < np.stack([_chance(score[:, j], 1.0, share) for j in range(columns)], 1)
+    mask[:, whole] = False
+    values, mask = frame.drop(columns=label), mask[:, :-1]
+    return Case(values, values, mask, mask, np.zeros(columns - 1, bool), None)
 
 
 def remove_cells(frame: pd.DataFrame, mechanism: str, rng: np.random.Generator) -> np.ndarray:
@@ -121,7 +148,7 @@ def standardised_codes(frame: pd.DataFrame) -> np.ndarray:
     return np.nan_to_num(np.stack(columns, 1))
 
 
-def _chance(score: np.ndarray) -> np.ndarray:
-    """(N,) logistic chances whose mean is MISSING_SHARE."""
-    shift = brentq(lambda b: expit(SLOPE * score + b).mean() - MISSING_SHARE, -200, 200)
-    return expit(SLOPE * score + shift)
+def _chance(score: np.ndarray, slope: float = SLOPE, share: float = MISSING_SHARE) -> np.ndarray:
+    """(N,) logistic chances whose mean is `share`."""
+    shift = brentq(lambda b: expit(slope * score + b).mean() - share, -200, 200)
+    return expit(slope * score + shift)

@@ -22,7 +22,7 @@ from pipeline.base.params import Params, to_dict
 from pipeline.estimators.held_out import LEAVES, Answers, TreeChoice, ask, choose_pool, choose_trees, merged
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.pool import Pool
-from pipeline.estimators.presets import LARGE_ROWS, Work
+from pipeline.estimators.presets import LARGE_ROWS, Work, forest_tasks
 from pipeline.estimators.spread import Spread, calibrated_share
 from pipeline.forest.forest import KINDS, Forest
 from pipeline.forest.growing import Growth, grow_forest
@@ -58,7 +58,7 @@ class Fit:
         self.model, self.seed, self.n_jobs, self.progress = model, seed, n_jobs, progress
         self.limit_s, self.started = time_limit_s, time.perf_counter()
         missing = schema.missing(rows)
-        self.spec: TaskSpec = spec_from_schema(params.tasks, schema, missing)
+        self.spec: TaskSpec = spec_from_schema(forest_tasks(params.tasks, missing), schema, missing)
         asked = replace(params.tasks, weights=dict(JUDGED), source_beta=list(params.tasks.source_beta))
         self.judged: TaskSpec = spec_from_schema(asked, schema, missing)
         self.large = len(rows) >= LARGE_ROWS

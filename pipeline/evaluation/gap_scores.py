@@ -8,7 +8,7 @@ Over the removed cells, numbers in standard deviations of the training rows, a c
 * w1: one draw; mean over columns of the Wasserstein-1 distance (categories: total variation) of filled and true values.
 * energy_score: E‖X − y‖ − ½E‖X − X'‖ over K draws (a point method has one), proper for distributions.
 * energy_distance: one draw; two-sample energy distance between filled and true rows, at most 1,000.
-* rmse, mae: of the mean of K draws. rmse_best: of `best`. accuracy: of categories of `best`.
+* rmse, mae: of the mean of K draws. rmse_best, mae_best: of `best`. accuracy: of categories of `best`.
 * coverage: share of numbers that rank neither first nor last among K draws, ties shared out; (K − 1)/(K + 1) is right.
 * downstream: held-out rows whose label was removed: accuracy or R² of boosted trees fitted on the complete training
   rows and given the filled features (the label itself is never read).
@@ -98,6 +98,7 @@ def score(case: Case, best: pd.DataFrame, draws: list[pd.DataFrame]) -> dict[str
         "rmse_best": np.sqrt(((guess - truth)[numeric] ** 2).mean()),
         "rmse_minmax": np.sqrt((((mean - truth) * scale.deviation / scale.range)[numeric] ** 2).mean()),
         "mae": np.abs(mean - truth)[numeric].mean(),
+        "mae_best": np.abs(guess - truth)[numeric].mean(),
     }
     if category.any():
         out["accuracy"] = (guess == truth)[category].mean()

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from pipeline import BigLearnImputer
-from pipeline.estimators.presets import PRESETS, work_for
+from pipeline.base.data_groups import TasksParams
+from pipeline.estimators.presets import FOREST_WEIGHTS, PRESETS, TASKS, forest_tasks, work_for
 from tests.helpers.related import related_frame
 
 QUICK = {"steps": 40, "width": 16, "depth": 1, "batch_size": 64, "preset": "fast", "progress": False}
@@ -135,3 +136,16 @@ def test_rows_decide_how_much_work_a_table_gets():
     asked = work_for(120, 9, "fast", 0.1, ASKED | {"steps": 7, "width": 8, "max_epochs": 2, "batch_size": 60})
     assert (asked.steps, asked.width) == (4, 8)
     assert work_for(500, 9, "best", 0.1, ASKED).trees > work_for(500, 9, "fast", 0.1, ASKED).trees
+    members = [w.trees * min(10 * n, w.most_samples) for n, w in ((800, middle), (15_000, large))]
+    assert members[1] > 2 * members[0]  # large tables get larger forests
+
+
+def test_gaps_of_a_table_narrow_the_tasks_of_its_forest():
+    tasks = TasksParams(weights=dict(TASKS["weights"]))
+    missing = np.zeros((100, 5), bool)
+    assert forest_tasks(tasks, missing).weights == TASKS["weights"]
+    missing[:30] = True
+    assert forest_tasks(tasks, missing).weights == FOREST_WEIGHTS
+    missing[1:] = False
+    between = forest_tasks(tasks, missing).weights
+    assert 0 < between["bert"] < FOREST_WEIGHTS["bert"] and sum(between.values()) == pytest.approx(1.0)
