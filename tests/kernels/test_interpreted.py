@@ -32,3 +32,9 @@ def test_attention_in_the_interpreter():
 @pytest.mark.timeout(1800)
 def test_a_sweep_of_shapes_in_the_interpreter():
     run("slow")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_more_shapes_of_attention_in_the_interpreter():
+    run("slow", "interpreted_attention.py")
