@@ -291,16 +291,14 @@ def main() -> None:
         for name in options.dataset
     }
     reading = {name: data_part(day, name, settings[name]) for name in options.dataset}
-    first = options.dataset[0]
-    preparing = day.start(reading[first])
+    preparing = {name: day.start(part) for name, part in reading.items()}  # beside the measurements, on other cores
     measuring_ends = time.monotonic() + MEASURING_SHARE * options.seconds
     for part in measuring_parts(day, proof) + extra_parts(day, proof):
         part.limit_s = 600 if proof else min(part.limit_s, measuring_ends - time.monotonic())
         if part.limit_s > 5:
             day.run(part)
     for i, name in enumerate(options.dataset):
-        ready = day.finish(reading[name], preparing) if name == first else day.run(reading[name])
-        if ready:
+        if day.finish(reading[name], preparing[name]):
             train_and_evaluate(day, name, options.dataset[i + 1 :], settings[name], proof)
     day.bundle()
     print(json.dumps({"benchmark": "gpu_day", "parts": {k: v["rc"] for k, v in day.state.items()}}))
@@ -309,7 +307,13 @@ def main() -> None:
 def data_part(day: Day, dataset: str, settings: list[str]) -> Part:
     """Reading a data set and its bank of tasks."""
     here = {"BIGLEARN_ROOT": str(day.project(dataset))}
-    return Part("data", stages(day, ["fetch", "prepare", "tasks"], settings), 120, environment=here, dataset=dataset)
+    return Part(
+        "data",
+        stages(day, ["fetch", "prepare", "tasks"], settings),
+        600 if day.options.cpu_proof else 120,
+        environment=here,
+        dataset=dataset,
+    )
 
 
 if __name__ == "__main__":
