@@ -24,8 +24,8 @@ SPILL_BUDGET_BYTES = {("double_constants", 4, 128): 400, ("double_rows", 4, 128)
 
 # Registers of a thread and bytes of shared memory that the forward derivative may use, bfloat16, D = 64.
 TANGENT_REGISTERS = {
-    ("tangent_blocks", 80): 255, ("tangent_blocks", 90): 200, ("tangent_blocks", 100): 200,
-    ("tangent_tile", 80): 255, ("tangent_tile", 90): 200, ("tangent_tile", 100): 200,
+    ("tangent_blocks", 80): 255, ("tangent_blocks", 90): 112, ("tangent_blocks", 100): 112,
+    ("tangent_tile", 80): 168, ("tangent_tile", 90): 136, ("tangent_tile", 100): 168,
 }  # fmt: skip
 TANGENT_SHARED_BYTES = 64 * 1024
 
@@ -64,13 +64,15 @@ def test_the_forward_derivative_fits(kernel, architecture):
     assert not used.serialized
     assert used.registers <= TANGENT_REGISTERS[kernel, architecture]
     assert used.shared_bytes <= TANGENT_SHARED_BYTES
-    assert used.matrix.get(UNIT[architecture], 0) > 0
+    assert sum(used.matrix.values()) > 0
 
 
 def forward_derivative_resources(kernel: str, architecture: int):
-    is_tile = kernel.endswith("tile")
     at = 64, 2, architecture
-    to = tile_configuration(kernel, 32, *at) if is_tile else block_configuration(kernel, *at)
+    if kernel.endswith("tile"):
+        to = tile_configuration(kernel, 64, *at) or tile_configuration(kernel, 32, *at)
+    else:
+        to = block_configuration(kernel, *at)
     return attention_resources(kernel, to, 64, "bf16", architecture, has_rank=False)
 
 
