@@ -1,11 +1,13 @@
 """Masked attention to second order against what PyTorch offers, with the roofline of the card.
 
-    python -m benchmarks.attention [--shapes a b c] [--shares 1.0 0.5 0.25] [--quick] [--out FILE]
+    python -m benchmarks.attention [--shapes a b c causal_1024 causal_512] [--shares 1.0 0.5 0.25] [--quick] [--out FILE]
 
 Shapes (B, H, L, D) and visible shares are those of training: a MNIST with patch 4, b CelebA-64 with patch 4, c
 CelebA-64 with patch 2. Sides: ours on packed tokens; eager math attention with create_graph on all L tokens and on
 rows padded to the longest; torch.compile of the same with torch.func.grad; to first order only, scaled dot-product
-attention, PyTorch's packed flash attention and FlexAttention. Times are medians, as eager code meets them (`stream`)
+attention, PyTorch's packed flash attention and FlexAttention. The two causal shapes are those for which flash-hog, the other
+fused double backward that is public, gives its times on an H200; there ours stands beside scaled dot-product attention alone, since
+math attention would not fit the card. `forward_mode` is the value with its derivative along a tangent. Times are medians, as eager code meets them (`stream`)
 and in a CUDA graph (`graph`); a stage is the difference of whole calls. The floor of a stage is the larger of its
 operations over the measured rate of a bf16 product and its bytes over the measured rate of a copy. The same run
 checks our results against float64 on two rows of the batch.
@@ -27,10 +29,11 @@ import torch
 
 from benchmarks import attention_sides as sides
 from benchmarks.measure import append, ceilings, graph_ms, key, rounds_ms, stream_ms
-from kernels.masked_attention import make_packing, masked_self_attention
 
 RESULTS = Path(__file__).parent / "results" / "attention.csv"
 SHAPES = {"a": (256, 8, 50, 32), "b": (128, 8, 257, 64), "c": (32, 16, 1025, 64), "cpu": (128, 4, 49, 32)}
+CAUSAL = {"causal_1024": (256, 12, 1024, 64), "causal_512": (512, 12, 512, 64)}  # everything visible
+PUBLISHED_MS = {"causal_1024": 27.16, "causal_512": 18.34}  # the double backward of flash-hog, JAX, on an H200
 STAGES = ("forward", "backward", "double_backward")
 FLOPS = (4, 10, 24)  # × pairs × D × H
 ELEMENTS = (4, 8, 11)  # read or written, × M × H × D
@@ -48,11 +51,11 @@ def floors_ms(problem: sides.Problem, rates: tuple[float, float]) -> list[float]
 
 def relative_error(problem: sides.Problem) -> float:
     """Largest relative error of our out, first and second derivatives against float64, on the first two rows."""
-    count = int(problem.packing.cu_seqlens[2])
-    packing = make_packing(problem.visible[:2])
-    parts = [x[:count] for x in (problem.qkv, problem.gradient, problem.cotangent)]
+    part = problem.first_rows(2)
+    count = part.packing.total
     found = sides.orders(sides.ours(problem), problem.qkv, problem.gradient, problem.cotangent)
-    wide = sides.orders(lambda x: masked_self_attention(x, packing, backend="reference"), *(x.double() for x in parts))
+    wide = (x.double() for x in (part.qkv, part.gradient, part.cotangent))
+    wide = sides.orders(sides.ours(part, "reference"), *wide)
     worst = 0.0
     for order in (0, 1, 2):
         own, true = found[order](), wide[order]()
@@ -97,7 +100,7 @@ def make_sides(problem: sides.Problem, names: list[str]) -> dict[str, dict[int, 
             "ours": lambda: sides.ours(problem),
             "eager": lambda m=math: m,
             "eager_padded": lambda m=math: m,
-            "sdpa": lambda mask=mask: sides.sdpa(mask),
+            "sdpa": lambda mask=mask: sides.sdpa(None, True) if problem.causal else sides.sdpa(mask),
             "varlen": lambda: sides.varlen(problem),
             "flex": lambda: sides.flex(problem),
         }[name]
@@ -108,9 +111,10 @@ def make_sides(problem: sides.Problem, names: list[str]) -> dict[str, dict[int, 
 
 def measure_card(shape: str, share: float, rates: tuple[float, float], names: list[str]) -> list[dict]:
     """Rows of results of some sides on the card. A side that cannot run gives a row that says why."""
-    problem = sides.make_problem(*SHAPES[shape], share, torch.bfloat16, "cuda")
+    size = (SHAPES | CAUSAL)[shape]
+    problem = sides.make_problem(*size, share, torch.bfloat16, "cuda", causal=shape in CAUSAL)
     floor = floors_ms(problem, rates)
-    rows = []
+    rows = forward_mode_rows(problem, shape, share, names)
     for name in names:
         try:
             calls = make_sides(problem, [name])[name]
@@ -139,6 +143,22 @@ def measure_card(shape: str, share: float, rates: tuple[float, float], names: li
     return rows
 
 
+def forward_mode_rows(problem: sides.Problem, shape: str, share: float, names: list[str]) -> list[dict]:
+    """Rows of value and forward derivative together, of our side and of math attention on all L tokens."""
+    calls = {"ours": lambda: sides.forward_mode(problem)}
+    calls["eager"] = lambda: sides.math_forward_mode(problem, sides.key_mask(problem, False))
+    rows = []
+    for name in [n for n in calls if n in names]:
+        row = {"shape": shape, "share": share, "side": name, "stage": "forward_mode"}
+        try:
+            call = calls[name]()
+            rows.append(row | {"stream_ms": round(stream_ms(call), 4), "graph_ms": round(in_graph_ms(call), 4)})
+        except Exception as failure:  # noqa: BLE001 as above
+            rows.append(row | {"note": str(failure)[:120]})
+        torch.cuda.empty_cache()
+    return rows
+
+
 def whole(rows: list[dict], shape: str, share: float, side: str, column: str = "graph_ms") -> float | None:
     """Time of the whole second-order call of a side, or None."""
     for r in rows:
@@ -154,9 +174,10 @@ def run_card(options: argparse.Namespace) -> dict:
     stamp |= {"product_tflops": f"{rates[0] / 1e12:.0f}", "copy_tb_s": f"{rates[1] / 1e12:.2f}"}
     columns = ("shape", "share", "side", "stage", "stream_ms", "graph_ms", "floor_ms", "percent", "peak_mb")
     columns += ("error", "note")
-    problems = [(shape, share) for share in options.shares for shape in options.shapes]
-    plan = [(*p, ["ours", "eager", "eager_padded", "sdpa", "varlen"]) for p in problems]
-    plan += [(*p, ["compiled"] + ["flex"] * (p[0] == "b")) for p in problems if not options.quick or p[1] == 0.5]
+    problems = [(s, share) for share in options.shares for s in options.shapes if s not in CAUSAL or share == 1.0]
+    plan = [(*p, ["ours", "sdpa"] + ["eager", "eager_padded", "varlen"] * (p[0] not in CAUSAL)) for p in problems]
+    more = [p for p in problems if p[0] not in CAUSAL and (not options.quick or p[1] == 0.5)]
+    plan += [(*p, ["compiled"] + ["flex"] * (p[0] == "b")) for p in more]
     rows: list[dict] = []
     for shape, share, names in plan:  # what compiles for long comes last
         found = measure_card(shape, share, rates, names)
@@ -171,6 +192,10 @@ def run_card(options: argparse.Namespace) -> dict:
             other = whole(rows, shape, share, side)
             if own and other and own == own and other == other:
                 ratios[f"ratio_{side}_{shape}_{share}"] = round(other / own, 2)
+    for shape, bar in PUBLISHED_MS.items():
+        own = whole(rows, shape, 1.0, "ours")
+        if own:
+            ratios |= {f"ms_{shape}": own, f"ratio_published_{shape}": round(bar / own, 2)}
     fair = [v for k, v in ratios.items() if k.startswith("ratio_eager_padded")]
     return {"ratio": min(fair) if fair else None} | ratios | stamp
 
@@ -198,7 +223,7 @@ def run_cpu(options: argparse.Namespace) -> dict:
 def main() -> None:
     """Measures, appends to the results, prints the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shapes", nargs="+", choices=("a", "b", "c"), default=["a", "b", "c"])
+    parser.add_argument("--shapes", nargs="+", choices=("a", "b", "c", *CAUSAL), default=["a", "b", "c"])
     parser.add_argument("--shares", nargs="+", type=float, default=[1.0, 0.5, 0.25], help="visible share of tokens")
     parser.add_argument("--quick", action="store_true", help="fewer rounds; the compiled baseline at half visible only")
     parser.add_argument("--out", type=Path, default=None, help="CSV to append to")

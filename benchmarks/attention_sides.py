@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from kernels.masked_attention import Packing, make_packing, masked_self_attention
+from kernels.masked_attention import Packing, attention, attention_jvp, make_packing, masked_self_attention
 
 NOTHING = float("-inf")
 
@@ -23,7 +23,7 @@ NOTHING = float("-inf")
 class Problem:
     """One shape: packed inputs and the same ones in a padded layout.
 
-    qkv, cotangent: (M, 3, H, D); gradient: (M, H, D); visible: (B, L).
+    qkv, cotangent: (M, 3, H, D); gradient: (M, H, D); visible: (B, L); causal: a token sees itself and those before it.
     """
 
     packing: Packing
@@ -31,14 +31,24 @@ class Problem:
     qkv: Tensor
     gradient: Tensor
     cotangent: Tensor
+    causal: bool = False
 
     @property
     def pairs(self) -> int:
-        """Σ n², pairs of query and key that count, one head."""
-        return int(self.packing.lengths.square().sum())
+        """Pairs of query and key that count, one head: Σ n², or Σ n(n + 1)/2."""
+        lengths = self.packing.lengths
+        return int((lengths * (lengths + 1) // 2 if self.causal else lengths.square()).sum())
+
+    def first_rows(self, count: int) -> Problem:
+        """The problem of its first rows."""
+        packing = make_packing(self.visible[:count])
+        parts = (x[: packing.total] for x in (self.qkv, self.gradient, self.cotangent))
+        return Problem(packing, self.visible[:count], *parts, self.causal)
 
 
-def make_problem(batch: int, heads: int, tokens: int, dim: int, share: float, dtype, device: str) -> Problem:
+def make_problem(
+    batch: int, heads: int, tokens: int, dim: int, share: float, dtype, device: str, causal: bool = False
+) -> Problem:
     """A random problem; every row sees round(share·L) random tokens, plus or minus a quarter of what is left over."""
     generator = torch.Generator().manual_seed(0)
     order = torch.rand(batch, tokens, generator=generator).argsort(1).argsort(1)
@@ -48,8 +58,9 @@ def make_problem(batch: int, heads: int, tokens: int, dim: int, share: float, dt
     packing = make_packing(visible)
     m = packing.total
     shapes = (m, 3, heads, dim), (m, heads, dim), (m, 3, heads, dim)
-    x = [torch.randn(s, generator=generator).to(device=device, dtype=dtype) for s in shapes]
-    return Problem(packing, visible, *x)
+    generator = torch.Generator(device).manual_seed(1)  # a billion numbers take a CPU longer than all that is measured
+    x = [torch.randn(s, generator=generator, device=device).to(dtype) for s in shapes]
+    return Problem(packing, visible, *x, causal)
 
 
 def padded(problem: Problem, packed: Tensor, to_longest: bool) -> Tensor:
@@ -66,7 +77,13 @@ def padded(problem: Problem, packed: Tensor, to_longest: bool) -> Tensor:
 
 
 def key_mask(problem: Problem, to_longest: bool) -> Tensor | None:
-    """(B, 1, 1, length) bool: keys that may be seen; None where all are."""
+    """(B, 1, 1, length) or, of causal rows, (L, L) bool: keys that may be seen; None where all are."""
+    if problem.causal:
+        return (
+            torch.ones(problem.packing.tokens, problem.packing.tokens, dtype=torch.bool)
+            .tril()
+            .to(problem.visible.device)
+        )
     if problem.packing.full:
         return None
     if not to_longest:
@@ -85,13 +102,33 @@ def math_attention(qkv: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def ours(problem: Problem, backend: str = "auto") -> Callable[[Tensor], Tensor]:
-    """Our attention on packed (M, 3, H, D) input."""
-    return lambda qkv: masked_self_attention(qkv, problem.packing, backend=backend)
+    """Our attention on packed (M, 3, H, D) input; causal by the call that takes q, k and v apart, its copy included."""
+    if not problem.causal:
+        return lambda qkv: masked_self_attention(qkv, problem.packing, backend=backend)
+    return lambda qkv: attention(*qkv.unbind(1), **packed_rows(problem), backend=backend)
 
 
-def sdpa(mask: Tensor | None) -> Callable[[Tensor], Tensor]:
+def packed_rows(problem: Problem) -> dict:
+    """Arguments of `attention` on packed tokens."""
+    p = problem.packing
+    return {"cu_seqlens": p.cu_seqlens, "max_length": p.max_length, "is_causal": problem.causal}
+
+
+def forward_mode(problem: Problem, backend: str = "auto") -> Callable[[], tuple[Tensor, Tensor]]:
+    """Our value and its derivative along the problem's cotangent."""
+    primals, tangents = problem.qkv.unbind(1), problem.cotangent.unbind(1)
+    return lambda: attention_jvp(primals, tangents, **packed_rows(problem), backend=backend)
+
+
+def math_forward_mode(problem: Problem, mask: Tensor | None) -> Callable[[], tuple[Tensor, Tensor]]:
+    """The same by torch.func.jvp of math attention on all L tokens."""
+    qkv, tangent = (padded(problem, x, False) for x in (problem.qkv, problem.cotangent))
+    return lambda: torch.func.jvp(lambda x: math_attention(x, mask), (qkv,), (tangent,))
+
+
+def sdpa(mask: Tensor | None, causal: bool = False) -> Callable[[Tensor], Tensor]:
     """PyTorch's fused attention on (3, B, H, L, D): first order only."""
-    return lambda qkv: scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+    return lambda qkv: scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask, is_causal=causal)
 
 
 def varlen(problem: Problem) -> Callable[[Tensor], Tensor]:

@@ -93,7 +93,7 @@ def compile_candidate(kernel: str, to: Configuration, heads: int, dim: int) -> N
     function = getattr(triton_tile if kernel in TILES else triton_blocks, kernel)
     types = dict.fromkeys(("lse", "delta", "mean", "w"), torch.float32)
     types |= dict.fromkeys(("qkv", "out", "gradient", "cotangent", "d_qkv", "d_gradient"), torch.bfloat16)
-    types |= {"cu_seqlens": torch.int32, "rank": torch.int32, "scale": 0.1, "scale_log2": 0.1}
+    types |= {"cu_seqlens": torch.int32, "rank": torch.int32, "key_rank": torch.int32, "scale": 0.1, "scale_log2": 0.1}
     types |= {"tokens": 64, "heads": heads, "blocks": 5}
     block_d = max(16, 1 << (dim - 1).bit_length())
     same = {"D": dim, "BLOCK_D": block_d, "HAS_RANK": False, "PRECISION": "ieee"}

@@ -1,15 +1,22 @@
 """Everything a card is wanted for, in order of value, in one resumable run: make gpu
 
-    python -m benchmarks.gpu_day --out results [--dataset mnist] [--seconds 540] [--train-seconds 0] [--only PART …]
+    python -m benchmarks.gpu_day --out results [--dataset mnist celeba10k fashion_mnist] [--seconds 540]
+                                 [--train-seconds 0] [--only PART …]
 
-Parts, each a process of its own with its own time limit: tests of the kernels, attention, losses, the whole training
-step, memcheck, the sweep of configurations, pixels missing at random, then a data set: data (beside the parts before),
-training to the best FID in the seconds that are left, evaluation with sheets. A part that fails or runs out of time
-costs only itself. A finished part is not run again: start the same command with the same folders to go on after a cut.
-Data comes from $DATA_MIRROR or the source's mirrors.
+Parts, each a process of its own with its own time limit: tests of the kernels, memcheck of one shape, attention at our shapes
+and at the two causal ones that others have published, losses, the whole training step of all sides, the sweep of
+configurations, pixels missing at random; then one data set after the other: data (read beside the parts before), training in
+its share of the seconds that are left, evaluation with sheets. A part that fails or runs out of time costs only itself. A
+finished part is not run again: start the same command with the same folders to go on after a cut. Data comes from
+$DATA_MIRROR or the source's mirrors.
 
---work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained networks. Two
-data sets at a time on one card: each with a --work and an --out of its own.
+Fifteen minutes of a card, in two calls that keep --work:
+
+    540 s   --dataset mnist                     tests, memcheck, attention, losses, step; MNIST for about 200 s
+    300 s   --dataset celeba10k fashion_mnist --only data train evaluate        faces, then Fashion-MNIST if 30 s are left
+
+--work holds everything (logs, CSV, models); --out gets results.tar.gz after every part, and the trained networks in pieces of
+15 MiB: cat mnist_models.tar.* | tar x. Two data sets at a time on one card: each with a --work and an --out of its own.
 --cpu-proof runs all parts tiny on a CPU, to prove the script where there is no card.
 """
 
@@ -29,76 +36,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.gpu_day_settings import DATASETS, TINY
+
 ROOT = Path(__file__).resolve().parent.parent
-IMAGES = [
-    "network.width=192",
-    "network.depth=6",
-    "network.heads=6",
-    "network.noise_width=64",
-    "network.position=grid",
-    "network.convolution_channels=16",
-    "network.category_network=both",
-    "train.processes=1",
-    "train.batch_size=128",
-    "train.penalty_interval=16",
-    "train.body_start=0.03",
-    "train.adversarial_start=0.1",  # the recipe of the digits, carried over: unmeasured on a card
-    "train.energy_weight=2.0",
-    "train.energy_final_weight=0.5",
-    "train.mismatch_weight=1.0",
-    "train.mismatch_final_weight=0.01",
-    "train.penalty_weight=0.3",
-    "train.lr=4e-4",
-    "train.generator_lr=1e-3",
-    "train.ema_decay=0.9995",
-    "train.warmup_steps=200",
-    "train.log_interval=100",
-    "train.sample_interval=1000000",
-    "train.checkpoint_interval=1000000",
-    "tasks.train_rows=524288",
-    "evaluate.rows=1000",
-    "evaluate.baselines=false",
-    "sample.batch_size=2048",
-]
-DATASETS = {
-    "mnist": IMAGES,
-    "fashion_mnist": IMAGES,
-    "celeba10k": [
-        *IMAGES,
-        "prepare.image_size_px=64",
-        "prepare.patch_size_px=8",
-        "prepare.mirror=true",
-        "tasks.weights={joint: 0.4, modality: 0.2, beta_random: 0.15, half: 0.25}",
-        "network.width=256",
-        "network.heads=8",
-        "network.choice_passes=8",
-        "train.penalty_weight=1.0",
-        "train.penalty_interval=8",
-        "train.ema_decay=0.999",
-        "train.likelihood_weight=1.8",  # 7 of 16 choices are shown and cost nothing
-        "evaluate.rows=500",
-        "evaluate.draws=5",
-        "evaluate.source_shares=[0.1, 0.3, 0.5, 0.7, 0.9]",
-        "evaluate.classifier_epochs=16",
-    ],
-}
-TINY = [
-    "dataset.name=digits",
-    "network.width=16",
-    "network.depth=1",
-    "network.convolution_channels=4",
-    "train.steps=1000",
-    "train.processes=1",
-    "train.batch_size=16",
-    "train.log_interval=5",
-    "tasks.train_rows=2048",
-    "tasks.evaluation_rows=256",
-    "evaluate.rows=16",
-    "evaluate.draws=2",
-    "evaluate.classifier_epochs=2",
-    "evaluate.baselines=false",
-]
-MEASURING_SHARE = 0.6  # of the seconds, at most, for tests and benchmarks; training gets the rest
+MEASURING_SHARE = 0.55  # of the seconds, at most, for tests and benchmarks; training gets the rest
+TRAINING_SHARES = {"mnist": 3, "celeba10k": 3, "fashion_mnist": 1}  # of the seconds left for data sets
+PIECE_BYTES = 15 << 20  # of the networks that are brought back
 EVALUATION_RESERVE_S = 90  # of the seconds left, kept from training for evaluation, sheets and the bundle
 LEAST_TRAINING_S = 30
 COMPILE_GAIN = 1.1  # the step must be this much faster before training compiles
@@ -126,13 +69,17 @@ class Day:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.work, self.out = options.work.resolve(), options.out.resolve()
-        self.project = self.work / options.dataset
         self.ends = time.monotonic() + options.seconds
         self.state_file = self.work / "plan.json"
-        self.project.mkdir(parents=True, exist_ok=True)
+        for dataset in options.dataset:
+            self.project(dataset).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / "params.yaml", self.project(dataset) / "params.yaml")
         self.out.mkdir(parents=True, exist_ok=True)
         self.state = json.loads(self.state_file.read_text()) if self.state_file.exists() else {}
-        shutil.copyfile(ROOT / "params.yaml", self.project / "params.yaml")
+
+    def project(self, dataset: str) -> Path:
+        """The folder in which a data set is trained."""
+        return self.work / dataset
 
     def left_s(self) -> float:
         return self.ends - time.monotonic()
@@ -210,35 +157,31 @@ def module(name: str, *arguments: str) -> list[str]:
 
 
 def measuring_parts(day: Day, proof: bool) -> list[Part]:
-    """Tests, memory checks and benchmarks."""
+    """Tests, memory checks and benchmarks, most valuable first."""
     table = lambda name: str(day.work / f"{name}.csv")  # noqa: E731
-    workers = ["-n", "8"] if importlib.util.find_spec("xdist") and not proof else []
-    mark = [] if proof else ["-m", "gpu"]
-    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*_gpu.py"))
-    files = ["tests/kernels/test_packing.py"] if proof else files
-    tests = module("pytest", *files, *mark, *workers, "-o", "filterwarnings=default", "--durations=5")
-    memcheck = module("benchmarks.attention_memcheck")
-    if shutil.which("compute-sanitizer") and not proof:
-        memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *memcheck]
-    quick = ["--quick"] if proof else []
-    shares = [] if proof else ["--quick", "--shares", "0.5", "1.0", "0.25"]
+    shares = (
+        ["--quick"]
+        if proof
+        else ["--quick", "--shares", "1.0", "0.5", "--shapes", "causal_1024", "causal_512", "b", "a", "c"]
+    )
     step = lambda *more: module("benchmarks.training_step", *more, "--out", table("training_step"))  # noqa: E731
-    sides = ("compiled_graph", "sdpa_compiled_graph", "sdpa_graph", "graph", "ours", "sdpa")
-    steps = [Part(f"step_{size}", step("--sizes", size, "--sides", *sides), 240) for size in ("celeba", "mnist")]
+    sides = ("compiled_graph", "sdpa_compiled_graph", "sdpa_graph", "graph")
+    steps = [Part(f"step_{size}", step("--sizes", size, "--sides", *sides), 60) for size in ("mnist", "celeba")]
     if proof:
         steps = [Part("step_tiny", step("--sizes", "tiny", "--cycles", "1"), 600)]
-    parts = [
-        Part("tests", tests, 80),
-        Part("attention", module("benchmarks.attention", "--out", table("attention"), *quick, *shares), 100),
-        Part(
-            "losses",
-            module("benchmarks.losses", "--out", table("losses")),
-            45,
-            environment={"TORCHINDUCTOR_COMPILE_THREADS": "1"},  # its pool of compilers can outlive the benchmark
-        ),
+    return [
+        Part("tests", tests_command(proof), 60),
+        Part("memcheck", memcheck_command(proof), 25, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
+        Part("attention", module("benchmarks.attention", "--out", table("attention"), *shares), 75),
         *steps,
-        Part("memcheck", memcheck, 40, environment={"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}),
     ]
+
+
+def extra_parts(day: Day, proof: bool) -> list[Part]:
+    """What has been measured before: on a card only where --only names it."""
+    table = lambda name: str(day.work / f"{name}.csv")  # noqa: E731
+    one_compiler = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # its pool of compilers can outlive the benchmark
+    parts = [Part("losses", module("benchmarks.losses", "--out", table("losses")), 45, environment=one_compiler)]
     if not proof:
         sweep = module("benchmarks.attention_sweep", "--seconds", "48", "--out", table("attention_sweep"))
         parts.append(Part("sweep", sweep, 60))
@@ -249,7 +192,24 @@ def measuring_parts(day: Day, proof: bool) -> list[Part]:
         missing += ["--heads", "2", "--batch", "16", "--classifier-epochs", "1", "--test-rows", "32"]
     out = ["--out", str(day.work / "imputation")]
     parts.append(Part("imputation", module("benchmarks.mnist_imputation", *missing, *out), 360))
-    return parts
+    return [part for part in parts if proof or part.name in day.options.only]
+
+
+def tests_command(proof: bool) -> list[str]:
+    """pytest over all tests that need a card, or over one small file."""
+    workers = ["-n", "8"] if importlib.util.find_spec("xdist") and not proof else []
+    mark = [] if proof else ["-m", "gpu"]
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*_gpu.py"))
+    files = ["tests/kernels/test_packing.py"] if proof else files
+    return module("pytest", *files, *mark, *workers, "-o", "filterwarnings=default", "--durations=5")
+
+
+def memcheck_command(proof: bool) -> list[str]:
+    """Every kernel under compute-sanitizer, where there is one; of the attention one shape a path."""
+    memcheck = module("benchmarks.attention_memcheck")
+    if shutil.which("compute-sanitizer") and not proof:
+        memcheck = ["compute-sanitizer", "--tool", "memcheck", "--error-exitcode", "9", *memcheck]
+    return memcheck
 
 
 def stages(day: Day, names: list[str], settings: list[str]) -> list[str]:
@@ -259,14 +219,29 @@ def stages(day: Day, names: list[str], settings: list[str]) -> list[str]:
     return ["bash", "-c", lines]
 
 
-def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
-    """The pipeline's own stages, trained for the seconds that are left."""
-    here, dataset = {"BIGLEARN_ROOT": str(day.project)}, day.options.dataset
-    seconds = day.options.train_seconds or day.left_s() - EVALUATION_RESERVE_S
+def training_seconds(day: Day, dataset: str, others: list[str]) -> float:
+    """Seconds that a data set may train: its share of what is left when each keeps its reserve for evaluation."""
+    if day.options.train_seconds:
+        return day.options.train_seconds
+    shares = [TRAINING_SHARES[name] for name in (dataset, *others)]
+    while len(shares) > 1 and (free(day, len(shares)) * min(shares) / sum(shares)) < LEAST_TRAINING_S:
+        shares.pop()  # too little for all: the last one waits for another call
+    return free(day, len(shares)) * shares[0] / sum(shares)
+
+
+def free(day: Day, datasets: int) -> float:
+    """Seconds left for training when `datasets` of them are still to come."""
+    return day.left_s() - datasets * EVALUATION_RESERVE_S
+
+
+def train_and_evaluate(day: Day, dataset: str, others: list[str], settings: list[str], proof: bool) -> None:
+    """The pipeline's own stages, trained for the data set's share of the seconds that are left. others: still to come."""
+    here = {"BIGLEARN_ROOT": str(day.project(dataset))}
+    seconds = training_seconds(day, dataset, others)
     train = Part("train", [], seconds + 60, environment=here, dataset=dataset)
     if not day.done(train.key):
         if seconds < LEAST_TRAINING_S and not proof:
-            print(f"    no training: {seconds:.0f} s left for it")
+            print(f"    no training of {dataset}: {seconds:.0f} s left for it")
             return
         found = day.last_json("step_mnist")
         eager, compiled = found.get("step_ms_graph_mnist"), found.get("step_ms_compiled_graph_mnist")
@@ -277,13 +252,23 @@ def train_and_evaluate(day: Day, settings: list[str], proof: bool) -> None:
         settings = [*limits, *settings]  # the last word is the caller's
     train.command = stages(day, ["train"], settings)
     if day.run(train):
-        for name in ("generator", "discriminator"):
-            folder = day.project / "data" / "models" / name
-            if folder.exists():
-                with tarfile.open(day.out / f"{dataset}_{name}.tar", "w") as tar:
-                    tar.add(folder, name)
+        bring_back(day.project(dataset) / "data" / "models", day.out, dataset)
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 2))}  # all of them wait for the slowest
-        day.run(Part("evaluate", stages(day, ["evaluate"], settings), day.left_s() - 5, here | threads, dataset))
+        limit_s = max(30.0, day.left_s() - sum(LEAST_TRAINING_S + EVALUATION_RESERVE_S for _ in others) - 5)
+        day.run(Part("evaluate", stages(day, ["evaluate"], settings), limit_s, here | threads, dataset))
+
+
+def bring_back(models: Path, out: Path, dataset: str) -> None:
+    """Writes both networks as {dataset}_models.tar.0, .1, … of PIECE_BYTES: a card's machine returns no larger files."""
+    whole = models.parent / f"{dataset}_models.tar"
+    with tarfile.open(whole, "w") as tar:
+        for name in ("generator", "discriminator"):
+            if (models / name).exists():
+                tar.add(models / name, name)
+    with open(whole, "rb") as stream:
+        for number, piece in enumerate(iter(lambda: stream.read(PIECE_BYTES), b"")):
+            (out / f"{whole.name}.{number}").write_bytes(piece)
+    whole.unlink()
 
 
 def main() -> None:
@@ -291,33 +276,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the bundle")
     parser.add_argument("--work", type=Path, default=ROOT / "data" / "gpu_day", help="folder for everything else")
-    parser.add_argument("--dataset", choices=tuple(DATASETS), default="mnist", help="what is trained")
+    parser.add_argument(
+        "--dataset", nargs="+", choices=tuple(DATASETS), default=["mnist"], help="trained in this order"
+    )
     parser.add_argument("--seconds", type=float, default=540, help="the whole plan ends by then")
-    parser.add_argument("--train-seconds", type=float, default=0, help="of training; 0: what is left")
+    parser.add_argument("--train-seconds", type=float, default=0, help="of each training; 0: a share of what is left")
     parser.add_argument("--only", nargs="+", default=[], help="names of parts to run")
     parser.add_argument("--set", nargs="+", default=[], help="more settings of the training, as train.lr=1e-3")
     parser.add_argument("--cpu-proof", action="store_true", help="everything tiny, on a CPU")
     options = parser.parse_args()
     day, proof = Day(options), options.cpu_proof
-    settings = TINY if proof else [f"dataset.name={options.dataset}", *DATASETS[options.dataset]]
-    settings = [*settings, *options.set]
-    data = Part(
-        "data",
-        stages(day, ["fetch", "prepare", "tasks"], settings),
-        120,
-        environment={"BIGLEARN_ROOT": str(day.project)},
-        dataset=options.dataset,
-    )
-    preparing = day.start(data)
+    settings = {
+        name: [*(TINY if proof else [f"dataset.name={name}", *DATASETS[name]]), *options.set]
+        for name in options.dataset
+    }
+    reading = {name: data_part(day, name, settings[name]) for name in options.dataset}
+    preparing = {name: day.start(part) for name, part in reading.items()}  # beside the measurements, on other cores
     measuring_ends = time.monotonic() + MEASURING_SHARE * options.seconds
-    for part in measuring_parts(day, proof):
+    for part in measuring_parts(day, proof) + extra_parts(day, proof):
         part.limit_s = 600 if proof else min(part.limit_s, measuring_ends - time.monotonic())
         if part.limit_s > 5:
             day.run(part)
-    if day.finish(data, preparing):
-        train_and_evaluate(day, settings, proof)
+    for i, name in enumerate(options.dataset):
+        if day.finish(reading[name], preparing[name]):
+            train_and_evaluate(day, name, options.dataset[i + 1 :], settings[name], proof)
     day.bundle()
     print(json.dumps({"benchmark": "gpu_day", "parts": {k: v["rc"] for k, v in day.state.items()}}))
+
+
+def data_part(day: Day, dataset: str, settings: list[str]) -> Part:
+    """Reading a data set and its bank of tasks."""
+    here = {"BIGLEARN_ROOT": str(day.project(dataset))}
+    return Part(
+        "data",
+        stages(day, ["fetch", "prepare", "tasks"], settings),
+        600 if day.options.cpu_proof else 120,
+        environment=here,
+        dataset=dataset,
+    )
 
 
 if __name__ == "__main__":

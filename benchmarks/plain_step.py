@@ -45,7 +45,7 @@ class PlainBody:
 
     def bind(self, body: TokenTransformer) -> None:
         """Replaces the forward of `body`."""
-        body.forward = MethodType(lambda body, *args: self(body, *args), body)
+        body.forward = MethodType(lambda body, *args, **more: self(body, *args, **more), body)
 
     def __call__(
         self,

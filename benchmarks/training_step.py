@@ -57,9 +57,10 @@ BATCHES = 4
 OURS = ("ours", "compiled", "graph", "compiled_graph")
 OTHERS = ("reference", "plain", "sdpa", "sdpa_graph", "sdpa_compiled", "sdpa_compiled_graph", "sdpa_functional_graph")
 TEN = [str(i) for i in range(10)]
-BIG = {"penalty_interval": 16, "minibatch_group": 8, "lr": 2e-4, "generator_lr": 2e-4}
+BOTH = {"adversarial_start": 0.0}  # both networks from the first step on, the dearer part of a training
+BIG = BOTH | {"penalty_interval": 16, "minibatch_group": 8, "lr": 2e-4, "generator_lr": 2e-4}
 SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
-    "digits": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),
+    "digits": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams(**BOTH)),
     "mnist": (
         image_label_schema(28, 28, 1, 4, 0.0, 255.0, TEN),
         NetworkParams(width=256, depth=6, heads=8, noise_width=64, convolution_channels=0),
@@ -70,11 +71,11 @@ SIZES: dict[str, tuple[Schema, NetworkParams, TrainParams]] = {
         NetworkParams(width=384, depth=8, heads=12, noise_width=64, convolution_channels=0),
         TrainParams(batch_size=128, **BIG),
     ),
-    "digits_partial": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams()),
+    "digits_partial": (image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN), NetworkParams(), TrainParams(**BOTH)),
     "tiny": (
         image_label_schema(8, 8, 1, 2, 0.0, 16.0, TEN),
         NetworkParams(width=16, depth=2),
-        TrainParams(batch_size=16, penalty_interval=2),
+        TrainParams(batch_size=16, penalty_interval=2, **BOTH),
     ),
 }
 

@@ -20,6 +20,8 @@ _HOME = {
     "Sampler": "pipeline.model.sampler",
     "Schema": "pipeline.rows.schema",
     "TableError": "pipeline.tables.errors",
+    "attention": "kernels.masked_attention",
+    "attention_jvp": "kernels.masked_attention",
     "inspect": "pipeline.tables.inspection",
     "linear_model": "pipeline.asking.pooling",
     "load_params": "pipeline.base.params",

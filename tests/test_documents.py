@@ -196,6 +196,7 @@ def test_to_change_x_open_y():
 
 
 # -- blocks run --------------------------------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # PyTorch's own, at the first dual number
 @pytest.mark.parametrize("page", [p for p in PAGES if p not in GUIDES and blocks(p, "python")], ids=named)
 def test_python_blocks_run(page, tmp_path, monkeypatch):
     """Of README, landing page and guides with their commands: tests/test_guides.py."""

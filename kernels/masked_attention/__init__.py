@@ -8,9 +8,12 @@ from kernels.masked_attention.api import (
     self_attention_with_residuals,
 )
 from kernels.masked_attention.packing import Packing, make_packing, pack, unpack
+from kernels.masked_attention.scaled_dot_product import attention, attention_jvp
 
 __all__ = [
     "Packing",
+    "attention",
+    "attention_jvp",
     "make_packing",
     "masked_attention",
     "masked_attention_padded",

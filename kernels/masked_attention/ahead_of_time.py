@@ -22,19 +22,25 @@ from kernels.masked_attention.configurations import (
 
 STACK_BYTES = 16  # a slot or two that the compiler keeps on the stack, not a spill of the loop
 _FLOAT32 = ("lse", "delta", "mean", "w")
-_ELEMENTS = ("qkv", "out", "gradient", "cotangent", "d_qkv", "d_gradient")
+_ELEMENTS = ("qkv", "out", "gradient", "cotangent", "tangent", "d_qkv", "d_gradient", "d_out")
 _SCALARS = {"scale": "fp32", "scale_log2": "fp32", "tokens": "i32", "heads": "i32", "blocks": "i32"}
 
 
 def compile_attention(
-    name: str, to: Configuration, head_dim: int, element: str, architecture: int | str, has_rank: bool = True
+    name: str,
+    to: Configuration,
+    head_dim: int,
+    element: str,
+    architecture: int | str,
+    has_rank: bool = True,
+    causal: bool = False,
 ):
     """Triton's compiled kernel `name`. element: bf16, fp16 or fp32; head_dim: any from 1 to 128."""
     from kernels.masked_attention import triton_blocks, triton_tile
 
-    kernel = getattr(triton_tile if name in TILE_KERNELS else triton_blocks, name)
+    kernel = getattr(triton_tile if name.endswith("tile") else triton_blocks, name)
     types = dict.fromkeys(_FLOAT32, "*fp32") | dict.fromkeys(_ELEMENTS, f"*{element}") | _SCALARS
-    types |= {"cu_seqlens": "*i32", "rank": "*i16" if has_rank else "*i32"}
+    types |= {"cu_seqlens": "*i32"} | dict.fromkeys(("rank", "key_rank"), "*i16" if has_rank else "*i32")
     constants = {
         "D": head_dim,
         "BLOCK_D": max(16, 1 << (head_dim - 1).bit_length()),
@@ -42,16 +48,23 @@ def compile_attention(
         "BLOCK_M": to.block_m,
         "BLOCK_N": to.block_n,
         "HAS_RANK": has_rank,
+        "CAUSAL": causal,
         "PRECISION": "tf32x3" if element == "fp32" and isinstance(architecture, int) else "ieee",
     }
     return compile_kernel(kernel, types, constants, architecture, **to.options)
 
 
 def attention_resources(
-    name: str, to: Configuration, head_dim: int, element: str, architecture: int, has_rank: bool = True
+    name: str,
+    to: Configuration,
+    head_dim: int,
+    element: str,
+    architecture: int,
+    has_rank: bool = True,
+    causal: bool = False,
 ) -> Resources:
     """Resources of the kernel `name` on NVIDIA."""
-    return resources(compile_attention(name, to, head_dim, element, architecture, has_rank))
+    return resources(compile_attention(name, to, head_dim, element, architecture, has_rank, causal))
 
 
 def candidates(name: str) -> list[list[Configuration]]:

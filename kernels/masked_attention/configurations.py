@@ -23,6 +23,7 @@ BLOCK_KERNELS = (
     "double_rows",
     "double_columns",
 )
+SAME_LOOP = {"tangent_tile": "double_tile", "tangent_blocks": "double_constants"}  # kernel → whose rows it takes
 ARCHITECTURES = (80, 90, 100)  # 80 stands for consumer cards too, whose shared memory it respects
 ELEMENT_BYTES = (2, 4)
 HEAD_DIMS = (16, 32, 64, 128)
@@ -66,13 +67,13 @@ def tile_configuration(
 
     head_dim: padded to a power of two of at least 16; architecture: one of ARCHITECTURES.
     """
-    cell = _table()[architecture, kernel, element_bytes, head_dim]
+    cell = _table()[architecture, SAME_LOOP.get(kernel, kernel), element_bytes, head_dim]
     return next((to for to in cell if to.block_m >= max_length), None)
 
 
 def block_configuration(kernel: str, head_dim: int, element_bytes: int, architecture: int) -> Configuration:
     """Configuration of a kernel of triton_blocks.py; arguments as in `tile_configuration`."""
-    return _table()[architecture, kernel, element_bytes, head_dim][0]
+    return _table()[architecture, SAME_LOOP.get(kernel, kernel), element_bytes, head_dim][0]
 
 
 @cache

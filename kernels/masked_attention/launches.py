@@ -13,14 +13,12 @@ from torch import Tensor
 
 from kernels.masked_attention import triton_blocks, triton_tile
 from kernels.masked_attention.configurations import architecture_of, block_configuration, tile_configuration
-
-LARGEST_HEAD_DIM = 128
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+from kernels.masked_attention.validation import KERNEL_DTYPES, LARGEST_HEAD_DIM
 
 
 def check_kernel_input(qkv: Tensor) -> None:
     """Raises TypeError, ValueError for what the kernels do not take."""
-    if qkv.dtype not in DTYPES:
+    if qkv.dtype not in KERNEL_DTYPES:
         raise TypeError(f"'qkv' must be float32, float16 or bfloat16 for backend 'triton'. Got {qkv.dtype}.")
     if not 1 <= qkv.shape[-1] <= LARGEST_HEAD_DIM:
         raise ValueError(
@@ -29,18 +27,26 @@ def check_kernel_input(qkv: Tensor) -> None:
 
 
 def attention_forward(
-    qkv: Tensor, cu_seqlens: Tensor, rank: Tensor | None, max_length: int, padded: bool, scale: float
+    qkv: Tensor,
+    cu_seqlens: Tensor,
+    rank: Tensor | None,
+    max_length: int,
+    padded: bool,
+    scale: float,
+    key_rank: Tensor | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D); padded: M holds unused places;
-    scale: at least 0."""
+    """(out (M, H, D), lse (H, M) float32). qkv: contiguous (M, 3, H, D); padded: M holds unused places; scale: at
+    least 0; rank, key_rank: (M,) integers, token i sees token j of its row iff key_rank[j] <= rank[i], key_rank None: the
+    same as rank; causal: and only tokens that are not behind it."""
     tokens, _, heads, dim = qkv.shape
     new = qkv.new_zeros if padded else qkv.new_empty
     out, lse = new(tokens, heads, dim), new(heads, tokens, dtype=torch.float32)
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return out, lse
-    at, same = _shared(qkv, rank)
-    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale * math.log2(math.e), tokens, heads)
+    at, same = _shared(qkv, rank, causal)
+    values = (cu_seqlens, *_ranks(cu_seqlens, rank, key_rank), scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("forward_tile", max_length, *at)
     if tile is not None:
         triton_tile.forward_tile[(batch * heads,)](
@@ -63,6 +69,8 @@ def attention_backward(
     max_length: int,
     padded: bool,
     scale: float,
+    key_rank: Tensor | None = None,
+    causal: bool = False,
 ) -> Tensor:
     """(M, 3, H, D) gradient of qkv. gradient, out: contiguous (M, H, D)."""
     tokens, _, heads, dim = qkv.shape
@@ -70,8 +78,8 @@ def attention_backward(
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return d_qkv
-    at, same = _shared(qkv, rank)
-    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
+    at, same = _shared(qkv, rank, causal)
+    values = (cu_seqlens, *_ranks(cu_seqlens, rank, key_rank), scale, scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("backward_tile", max_length, *at)
     if tile is not None:
         triton_tile.backward_tile[(batch * heads,)](
@@ -104,6 +112,8 @@ def attention_double_backward(
     max_length: int,
     padded: bool,
     scale: float,
+    key_rank: Tensor | None = None,
+    causal: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """(∂qkv (M, 3, H, D), ∂gradient (M, H, D)) from the cotangent (M, 3, H, D) of the backward's result."""
     tokens, _, heads, dim = qkv.shape
@@ -112,8 +122,8 @@ def attention_double_backward(
     batch = cu_seqlens.shape[0] - 1
     if tokens == 0 or max_length == 0:
         return d_qkv, d_gradient
-    at, same = _shared(qkv, rank)
-    values = (cu_seqlens, cu_seqlens if rank is None else rank, scale, scale * math.log2(math.e), tokens, heads)
+    at, same = _shared(qkv, rank, causal)
+    values = (cu_seqlens, *_ranks(cu_seqlens, rank, key_rank), scale, scale * math.log2(math.e), tokens, heads)
     tile = tile_configuration("double_tile", max_length, *at)
     if tile is not None:
         triton_tile.double_tile[(batch * heads,)](
@@ -137,7 +147,51 @@ def attention_double_backward(
     return d_qkv, d_gradient
 
 
-def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[tuple[int, int, int], dict]:
+def attention_tangent(
+    qkv: Tensor,
+    tangent: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    cu_seqlens: Tensor,
+    rank: Tensor | None,
+    max_length: int,
+    padded: bool,
+    scale: float,
+    key_rank: Tensor | None = None,
+    causal: bool = False,
+) -> Tensor:
+    """(M, H, D) derivative of out along `tangent`, contiguous (M, 3, H, D), of qkv."""
+    tokens, _, heads, _ = qkv.shape
+    d_out = torch.zeros_like(out) if padded else torch.empty_like(out)
+    batch = cu_seqlens.shape[0] - 1
+    if tokens == 0 or max_length == 0:
+        return d_out
+    at, same = _shared(qkv, rank, causal)
+    ranks = _ranks(cu_seqlens, rank, key_rank)
+    values = (cu_seqlens, *ranks, scale, scale * math.log2(math.e), tokens, heads)
+    tile = tile_configuration("tangent_tile", max_length, *at)
+    if tile is not None:
+        triton_tile.tangent_tile[(batch * heads,)](
+            qkv, lse, tangent, d_out, *values, **same,
+            BLOCK=tile.block_m, num_warps=tile.warps, num_stages=tile.stages,
+        )  # fmt: skip
+        return d_out
+    to = block_configuration("tangent_blocks", *at)
+    blocks = -(-max_length // to.block_m)
+    triton_blocks.tangent_blocks[(batch * heads * blocks,)](
+        qkv, out, lse, tangent, d_out, *values, blocks, **same, **_sizes(to)
+    )
+    return d_out
+
+
+def _ranks(cu_seqlens: Tensor, rank: Tensor | None, key_rank: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Ranks of queries and of keys; without ranks any array, which is not read."""
+    if rank is None:
+        return cu_seqlens, cu_seqlens
+    return rank, rank if key_rank is None else key_rank
+
+
+def _shared(qkv: Tensor, rank: Tensor | None, causal: bool) -> tuple[tuple[int, int, int], dict]:
     """(place in the table of configurations, compile-time arguments of every kernel)."""
     dim = qkv.shape[-1]
     block_d = max(16, 1 << (dim - 1).bit_length())
@@ -145,7 +199,8 @@ def _shared(qkv: Tensor, rank: Tensor | None) -> tuple[tuple[int, int, int], dic
     exact = qkv.dtype != torch.float32 or torch.version.hip is not None
     precision = "ieee" if exact else "tf32x3"
     at = block_d, qkv.element_size(), architecture_of(qkv.device)
-    return at, {"D": dim, "BLOCK_D": block_d, "HAS_RANK": rank is not None, "PRECISION": precision}
+    same = {"D": dim, "BLOCK_D": block_d, "HAS_RANK": rank is not None, "PRECISION": precision, "CAUSAL": causal}
+    return at, same
 
 
 def _sizes(to) -> dict:

@@ -1,9 +1,9 @@
 """Triton kernels for long rows: blocks of queries sweep over blocks of keys, or the reverse.
 
-Two kernels make the backward (query side, key side) and three the double backward: a sweep for the row constants
-and ∂G, then the query side and the key side; one combined kernel would not fit the registers. This is one file because
-the six share how a block is placed, read, masked and stored: rules for a row's end that the passes must keep alike, or
-a gradient would see a token that the forward did not.
+Two kernels make the backward (query side, key side) and three the double backward: a sweep for the row constants and ∂G,
+then the query side and the key side; one combined kernel would not fit the registers. tangent_blocks is the first of these
+sweeps alone, which is the forward derivative. This is one file because all share how a block is placed, read, masked and
+stored: rules for a row's end that the passes must keep alike, or a gradient would see a token that the forward did not.
 
 With o the output row and δ = G·o, a single sweep gives the constants, since
 
@@ -18,7 +18,11 @@ products one by one.) Where the three copies of the loop's body would spill regi
 masked. A block that a program owns may reach beyond the row: those lines are read as 0, give
 finite results and are never stored. A swept block must add nothing there: keys get weight 0; queries have lse = ∞.
 
-Shapes and memory as in triton_tile.py; delta, m, w: (H, M) float32 like lse. blocks: blocks of the longest row.
+If CAUSAL, a sweep leaves out the blocks that no query of the program sees, and masks those on the diagonal; these come
+after the rest of the sweep.
+
+Shapes, memory and who sees whom as in triton_tile.py; delta, m, w: (H, M) float32 like lse. blocks: blocks of the
+longest row.
 A line is one token's D elements; lines of qkv lie 3·H·D elements apart, those of gradient H·D.
 """
 
@@ -76,9 +80,14 @@ def _values(base, left, other, BLOCK: tl.constexpr, MASKED: tl.constexpr):
 
 @triton.jit
 def _keep_keys(
-    x, other, ranks, r, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr
+    x, other, ranks, r, ahead, left,
+    BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr, CAUSAL: tl.constexpr,
 ):  # fmt: skip
-    """x (queries, BLOCK keys) where the query may see the key, `other` elsewhere. r: ranks of the queries."""
+    """x (queries, BLOCK keys) where the query may see the key, `other` elsewhere. r: ranks of the queries; ahead: the
+    first query's place in the row less the first key's."""
+    if CAUSAL:
+        i = tl.arange(0, x.shape[0]) + ahead
+        x = tl.where(tl.arange(0, BLOCK)[None, :] <= i[:, None], x, other)
     if HAS_RANK:
         seen = _values(ranks, left, 0, BLOCK, MASKED)[None, :] <= r[:, None]
         if MASKED:
@@ -91,15 +100,15 @@ def _keep_keys(
 
 @triton.jit
 def _forward_step(
-    o, top, total, q, r, keys, ranks, scale_log2, span, left,
+    o, top, total, q, r, keys, ranks, ahead, scale_log2, span, left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """The online softmax after BLOCK more keys: (Σ pV, largest score so far, Σ p). keys: their first line."""
     k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
-    s = _keep_keys(s, -float("inf"), ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    s = _keep_keys(s, -float("inf"), ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     new_top = tl.maximum(top, tl.max(s, 1) * scale_log2)
     shift = new_top
     if HAS_RANK:
@@ -113,9 +122,9 @@ def _forward_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def forward_blocks(
-    qkv, out, lse, cu_seqlens, rank, scale_log2, tokens, heads, blocks,
+    qkv, out, lse, cu_seqlens, rank, key_rank, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """out and lse of BLOCK_M queries, by an online softmax over all keys of the row."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
@@ -134,24 +143,38 @@ def forward_blocks(
     total = tl.zeros([BLOCK_M], tl.float32)
     o = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_N if SPLIT else 0
-    whole = length - rest
+    end = tl.minimum(first + BLOCK_M, length) if CAUSAL else length
+    rest = end % BLOCK_N if SPLIT else 0
+    if CAUSAL and SPLIT:
+        rest = end - first // BLOCK_N * BLOCK_N
+    whole = end - rest
+    ranks = key_rank + start
     for key in range(0, whole, BLOCK_N):
         o, top, total = _forward_step(
-            o, top, total, q, r, line + span + (start + key) * (3 * span), rank + start + key, scale_log2, span,
-            length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            o, top, total, q, r, line + span + (start + key) * (3 * span), ranks + key, first - key, scale_log2, span,
+            length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
         )  # fmt: skip
     keys = line + span + (start + whole) * (3 * span)
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        for key in range(whole, end, BLOCK_N):
+            o, top, total = _forward_step(
+                o, top, total, q, r, line + span + (start + key) * (3 * span), ranks + key, first - key, scale_log2,
+                span,
+                length - key, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         o, top, total = _forward_step(
-            o, top, total, q, r, keys, rank + start + whole, scale_log2, span, rest,
+            o, top, total, q, r, keys, ranks + whole, first - whole, scale_log2, span, rest,
             D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         o, top, total = _forward_step(
-            o, top, total, q, r, keys, rank + start + whole, scale_log2, span, rest,
+            o, top, total, q, r, keys, ranks + whole, first - whole, scale_log2, span, rest,
             D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
+    if HAS_RANK:  # a query that sees no key: 0, and weights of 0 in the derivatives
+        top = tl.where(total == 0.0, 0.0, top)
+        total = tl.where(total == 0.0, 1.0, total)
     o = o / total[:, None]
     _store(out + head * D + (start + first) * span, span, left, o, D, BLOCK_M, BLOCK_D)
     i = tl.arange(0, BLOCK_M)
@@ -160,16 +183,16 @@ def forward_blocks(
 
 @triton.jit
 def _backward_rows_step(
-    d_q, q, g, log_total, row_delta, r, keys, ranks, scale_log2, span, left,
+    d_q, q, g, log_total, row_delta, r, keys, ranks, ahead, scale_log2, span, left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """d_q after BLOCK more keys, without the scale."""
     k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     v = _lines(keys + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     p = tl.exp2(s * scale_log2 - log_total[:, None])
-    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    p = _keep_keys(p, 0.0, ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
     d_s = (p * (d_p - row_delta[:, None])).to(k.dtype)
     return tl.dot(d_s, k, acc=d_q, input_precision=PRECISION)
@@ -177,9 +200,9 @@ def _backward_rows_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_rows(
-    qkv, out, gradient, lse, delta, d_qkv, cu_seqlens, rank, scale, scale_log2, tokens, heads, blocks,
+    qkv, out, gradient, lse, delta, d_qkv, cu_seqlens, rank, key_rank, scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """delta and the query part of d_qkv for BLOCK_M queries."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
@@ -202,31 +225,47 @@ def backward_rows(
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_N if SPLIT else 0
-    whole = length - rest
+    end = tl.minimum(first + BLOCK_M, length) if CAUSAL else length
+    rest = end % BLOCK_N if SPLIT else 0
+    if CAUSAL and SPLIT:
+        rest = end - first // BLOCK_N * BLOCK_N
+    whole = end - rest
+    ranks = key_rank + start
     for key in range(0, whole, BLOCK_N):
         keys = line + span + (start + key) * (3 * span)
         d_q = _backward_rows_step(
-            d_q, q, g, log_total, row_delta, r, keys, rank + start + key, scale_log2, span, length - key,
-            D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            d_q, q, g, log_total, row_delta, r, keys, ranks + key, first - key, scale_log2, span, length - key,
+            D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
         )  # fmt: skip
     keys = line + span + (start + whole) * (3 * span)
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        for key in range(whole, end, BLOCK_N):
+            keys = line + span + (start + key) * (3 * span)
+            d_q = _backward_rows_step(
+                d_q, q, g, log_total, row_delta, r, keys, ranks + key, first - key, scale_log2, span, length - key,
+                D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         d_q = _backward_rows_step(
-            d_q, q, g, log_total, row_delta, r, keys, rank + start + whole, scale_log2, span, rest,
+            d_q, q, g, log_total, row_delta, r, keys, ranks + whole, first - whole, scale_log2, span, rest,
             D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         d_q = _backward_rows_step(
-            d_q, q, g, log_total, row_delta, r, keys, rank + start + whole, scale_log2, span, rest,
+            d_q, q, g, log_total, row_delta, r, keys, ranks + whole, first - whole, scale_log2, span, rest,
             D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     _store(d_qkv + (start + first) * (3 * span) + head * D, 3 * span, left, d_q * scale, D, BLOCK_M, BLOCK_D)
 
 
 @triton.jit
-def _keep_queries(x, ranks, r, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr):
-    """x (keys, BLOCK queries) where the query may see the key, 0 elsewhere. r: ranks of the keys."""
+def _keep_queries(
+    x, ranks, r, ahead, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, HAS_RANK: tl.constexpr, CAUSAL: tl.constexpr
+):  # fmt: skip
+    """x (keys, BLOCK queries) where the query may see the key, 0 elsewhere. r: ranks of the keys; ahead as above."""
+    if CAUSAL:
+        i = tl.arange(0, BLOCK) + ahead
+        x = tl.where(tl.arange(0, x.shape[0])[:, None] <= i[None, :], x, 0.0)
     if HAS_RANK:
         x = tl.where(r[:, None] <= _values(ranks, left, 0, BLOCK, MASKED)[None, :], x, 0.0)
     return x
@@ -234,9 +273,9 @@ def _keep_queries(x, ranks, r, left, BLOCK: tl.constexpr, MASKED: tl.constexpr, 
 
 @triton.jit
 def _backward_columns_step(
-    d_k, d_v, k, v, r, queries, gradients, at_row, lse, delta, ranks, scale_log2, span, left,
+    d_k, d_v, k, v, r, queries, gradients, at_row, lse, delta, ranks, ahead, scale_log2, span, left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """d_k, without the scale, and d_v after BLOCK more queries."""
     q = _lines(queries, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
@@ -245,7 +284,7 @@ def _backward_columns_step(
     row_delta = _values(delta + at_row, left, 0.0, BLOCK, MASKED)
     s = tl.dot(k, tl.trans(q), input_precision=PRECISION)
     p = tl.exp2(s * scale_log2 - log_total[None, :])
-    p = _keep_queries(p, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    p = _keep_queries(p, ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     d_v = tl.dot(p.to(g.dtype), g, acc=d_v, input_precision=PRECISION)
     d_p = tl.dot(v, tl.trans(g), input_precision=PRECISION)
     d_s = (p * (d_p - row_delta[None, :])).to(q.dtype)
@@ -255,9 +294,9 @@ def _backward_columns_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def backward_columns(
-    qkv, gradient, lse, delta, d_qkv, cu_seqlens, rank, scale, scale_log2, tokens, heads, blocks,
+    qkv, gradient, lse, delta, d_qkv, cu_seqlens, rank, key_rank, scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """The key and value parts of d_qkv for BLOCK_N keys; everything is transposed (keys first)."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_N)
@@ -271,30 +310,43 @@ def backward_columns(
     v = _lines(line + at_k + span, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
     r = 0
     if HAS_RANK:
-        r = _values(rank + start + first, left, 0, BLOCK_N, True)
+        r = _values(key_rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_M if SPLIT else 0
+    begin = 0
+    if CAUSAL:
+        begin = tl.minimum(first + (BLOCK_N + BLOCK_M - 1) // BLOCK_M * BLOCK_M, length) if SPLIT else first
+    rest = (length - begin) % BLOCK_M if SPLIT else 0
     at_row = head.to(tl.int64) * tokens
-    for query in range(0, length - rest, BLOCK_M):
+    for query in range(begin, length - rest, BLOCK_M):
         at = start + query
         d_k, d_v = _backward_columns_step(
             d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
-            lse, delta, rank + at, scale_log2, span, length - query,
-            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            lse, delta, rank + at, query - first, scale_log2, span, length - query,
+            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
         )  # fmt: skip
     at = start + (length - rest)
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        diagonal = tl.cdiv(begin - first, BLOCK_M)
+        for n in range(0, diagonal + tl.cdiv(rest, BLOCK_M)):
+            query = tl.where(n < diagonal, first + n * BLOCK_M, length - rest)
+            at = start + query
+            d_k, d_v = _backward_columns_step(
+                d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
+                lse, delta, rank + at, query - first, scale_log2, span, length - query,
+                D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         d_k, d_v = _backward_columns_step(
             d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
-            lse, delta, rank + at, scale_log2, span, rest,
+            lse, delta, rank + at, length - rest - first, scale_log2, span, rest,
             D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         d_k, d_v = _backward_columns_step(
             d_k, d_v, k, v, r, line + at * (3 * span), gradient + head * D + at * span, at_row + at,
-            lse, delta, rank + at, scale_log2, span, rest,
+            lse, delta, rank + at, length - rest - first, scale_log2, span, rest,
             D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     d_keys = d_qkv + head * D + at_k
@@ -304,9 +356,9 @@ def backward_columns(
 
 @triton.jit
 def _double_constants_step(
-    d_g, m_sum, q, a, log_total, r, keys, cotangents, ranks, scale, scale_log2, span, left,
+    d_g, m_sum, q, a, log_total, r, keys, cotangents, ranks, ahead, scale, scale_log2, span, left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """((P∘M)V + PC, m) after BLOCK more keys."""
     k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
@@ -315,7 +367,7 @@ def _double_constants_step(
     c = _lines(cotangents + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     p = tl.exp2(s * scale_log2 - log_total[:, None])
-    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    p = _keep_keys(p, 0.0, ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
     m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION)
     p_m = p * (m * scale)
@@ -327,10 +379,10 @@ def _double_constants_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_constants(
-    qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, cu_seqlens, rank,
+    qkv, out, gradient, lse, cotangent, delta, mean, w, d_gradient, cu_seqlens, rank, key_rank,
     scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """delta, m (mean), w and d_gradient for BLOCK_M queries: 5 products."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
@@ -350,23 +402,34 @@ def double_constants(
     m_mean = tl.zeros([BLOCK_M], tl.float32)
     d_g = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_N if SPLIT else 0
-    whole = length - rest
+    end = tl.minimum(first + BLOCK_M, length) if CAUSAL else length
+    rest = end % BLOCK_N if SPLIT else 0
+    if CAUSAL and SPLIT:
+        rest = end - first // BLOCK_N * BLOCK_N
+    whole = end - rest
+    ranks = key_rank + start
     for key in range(0, whole, BLOCK_N):
         at = (start + key) * (3 * span) + span + head * D
         d_g, m_mean = _double_constants_step(
-            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + key, scale, scale_log2,
-            span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, ranks + key, first - key, scale, scale_log2,
+            span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
         )  # fmt: skip
     at = (start + whole) * (3 * span) + span + head * D
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        for key in range(whole, end, BLOCK_N):
+            at = (start + key) * (3 * span) + span + head * D
+            d_g, m_mean = _double_constants_step(
+                d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, ranks + key, first - key, scale, scale_log2,
+                span, length - key, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         d_g, m_mean = _double_constants_step(
-            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + whole, scale, scale_log2,
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, ranks + whole, first - whole, scale, scale_log2,
             span, rest, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         d_g, m_mean = _double_constants_step(
-            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, rank + start + whole, scale, scale_log2,
+            d_g, m_mean, q, a, log_total, r, qkv + at, cotangent + at, ranks + whole, first - whole, scale, scale_log2,
             span, rest, D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     o = _lines(out + at_out, span, left, D, BLOCK_M, BLOCK_D, True).to(tl.float32)
@@ -379,11 +442,71 @@ def double_constants(
     tl.store(w + at_row + i, tl.sum(g * d_g, 1), mask=i < left)
 
 
+@triton.jit(do_not_specialize=UNSPECIALIZED)
+def tangent_blocks(
+    qkv, out, lse, tangent, d_out, cu_seqlens, rank, key_rank,
+    scale, scale_log2, tokens, heads, blocks,
+    D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
+):  # fmt: skip
+    """d_out, the derivative of out along `tangent` of qkv, for BLOCK_M queries: 5 products."""
+    head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
+    if first >= length:
+        return
+    span = heads * D
+    left = length - first
+    at_q = (start + first) * (3 * span) + head * D
+    at_out = (start + first) * span + head * D
+    at_row = head.to(tl.int64) * tokens + start + first
+    q = _lines(qkv + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    a = _lines(tangent + at_q, 3 * span, left, D, BLOCK_M, BLOCK_D, True)
+    log_total = _values(lse + at_row, left, 0.0, BLOCK_M, True)
+    r = 0
+    if HAS_RANK:
+        r = _values(rank + start + first, left, 32767, BLOCK_M, True)
+    m_mean = tl.zeros([BLOCK_M], tl.float32)
+    d_o = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
+    SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
+    end = tl.minimum(first + BLOCK_M, length) if CAUSAL else length
+    rest = end % BLOCK_N if SPLIT else 0
+    if CAUSAL and SPLIT:
+        rest = end - first // BLOCK_N * BLOCK_N
+    whole = end - rest
+    ranks = key_rank + start
+    for key in range(0, whole, BLOCK_N):
+        at = (start + key) * (3 * span) + span + head * D
+        d_o, m_mean = _double_constants_step(
+            d_o, m_mean, q, a, log_total, r, qkv + at, tangent + at, ranks + key, first - key, scale, scale_log2,
+            span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
+        )  # fmt: skip
+    at = (start + whole) * (3 * span) + span + head * D
+    if CAUSAL and SPLIT:
+        for key in range(whole, end, BLOCK_N):
+            at = (start + key) * (3 * span) + span + head * D
+            d_o, m_mean = _double_constants_step(
+                d_o, m_mean, q, a, log_total, r, qkv + at, tangent + at, ranks + key, first - key, scale, scale_log2,
+                span, length - key, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
+        d_o, m_mean = _double_constants_step(
+            d_o, m_mean, q, a, log_total, r, qkv + at, tangent + at, ranks + whole, first - whole, scale, scale_log2,
+            span, rest, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    elif rest > 0:
+        d_o, m_mean = _double_constants_step(
+            d_o, m_mean, q, a, log_total, r, qkv + at, tangent + at, ranks + whole, first - whole, scale, scale_log2,
+            span, rest, D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
+        )  # fmt: skip
+    o = _lines(out + at_out, span, left, D, BLOCK_M, BLOCK_D, True).to(tl.float32)
+    _store(d_out + at_out, span, left, d_o - m_mean[:, None] * o, D, BLOCK_M, BLOCK_D)
+
+
 @triton.jit
 def _double_rows_step(
-    d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, keys, cotangents, ranks, scale, scale_log2, span, left,
+    d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, keys, cotangents, ranks, ahead, scale, scale_log2, span,
+    left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """The query part of d_qkv, without the scale, after BLOCK more keys."""
     k = _lines(keys, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
@@ -392,7 +515,7 @@ def _double_rows_step(
     c = _lines(cotangents + span, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
     p = tl.exp2(s * scale_log2 - log_total[:, None])
-    p = _keep_keys(p, 0.0, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    p = _keep_keys(p, 0.0, ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     d_p = tl.dot(g, tl.trans(v), input_precision=PRECISION)
     d_s = p * (d_p - row_delta[:, None])
     n = tl.dot(g, tl.trans(c), input_precision=PRECISION)
@@ -405,10 +528,10 @@ def _double_rows_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_rows(
-    qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank,
+    qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank, key_rank,
     scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """The query part of d_qkv for BLOCK_M queries: 7 products."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_M)
@@ -430,23 +553,38 @@ def double_rows(
         r = _values(rank + start + first, left, 32767, BLOCK_M, True)
     d_q = tl.zeros([BLOCK_M, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_N if SPLIT else 0
-    whole = length - rest
+    end = tl.minimum(first + BLOCK_M, length) if CAUSAL else length
+    rest = end % BLOCK_N if SPLIT else 0
+    if CAUSAL and SPLIT:
+        rest = end - first // BLOCK_N * BLOCK_N
+    whole = end - rest
+    ranks = key_rank + start
     for key in range(0, whole, BLOCK_N):
         at = (start + key) * (3 * span) + span + head * D
         d_q = _double_rows_step(
-            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + key,
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, ranks + key, first - key,
             scale, scale_log2, span, length - key, D, BLOCK_N, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            CAUSAL and not SPLIT,
         )  # fmt: skip
     at = (start + whole) * (3 * span) + span + head * D
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        for key in range(whole, end, BLOCK_N):
+            at = (start + key) * (3 * span) + span + head * D
+            d_q = _double_rows_step(
+                d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, ranks + key,
+                first - key,
+                scale, scale_log2, span, length - key, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         d_q = _double_rows_step(
-            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + whole,
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, ranks + whole,
+            first - whole,
             scale, scale_log2, span, rest, D, BLOCK_N, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         d_q = _double_rows_step(
-            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, rank + start + whole,
+            d_q, q, a, g, log_total, row_delta, row_mean, row_w, r, qkv + at, cotangent + at, ranks + whole,
+            first - whole,
             scale, scale_log2, span, rest, D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     _store(d_qkv + at_q, 3 * span, left, d_q * scale, D, BLOCK_M, BLOCK_D)
@@ -454,10 +592,10 @@ def double_rows(
 
 @triton.jit
 def _double_columns_step(
-    d_k, d_v, k, v, e, c, r, queries, cotangents, gradients, at_row, lse, delta, mean, w, ranks,
+    d_k, d_v, k, v, e, c, r, queries, cotangents, gradients, at_row, lse, delta, mean, w, ranks, ahead,
     scale, scale_log2, span, left,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, MASKED: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """d_k, without the scale, and d_v after BLOCK more queries."""
     q = _lines(queries, 3 * span, left, D, BLOCK, BLOCK_D, MASKED)
@@ -469,7 +607,7 @@ def _double_columns_step(
     row_w = _values(w + at_row, left, 0.0, BLOCK, MASKED)
     s = tl.dot(k, tl.trans(q), input_precision=PRECISION)
     p = tl.exp2(s * scale_log2 - log_total[None, :])
-    p = _keep_queries(p, ranks, r, left, BLOCK, MASKED, HAS_RANK)
+    p = _keep_queries(p, ranks, r, ahead, left, BLOCK, MASKED, HAS_RANK, CAUSAL)
     m = tl.dot(k, tl.trans(a), input_precision=PRECISION)
     m = tl.dot(e, tl.trans(q), acc=m, input_precision=PRECISION)
     m = m * scale - row_mean[None, :]
@@ -485,10 +623,10 @@ def _double_columns_step(
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def double_columns(
-    qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank,
+    qkv, gradient, lse, cotangent, delta, mean, w, d_qkv, cu_seqlens, rank, key_rank,
     scale, scale_log2, tokens, heads, blocks,
     D: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_D: tl.constexpr,
-    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    HAS_RANK: tl.constexpr, PRECISION: tl.constexpr, CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """The key and value parts of d_qkv for BLOCK_N keys, keys first: 8 products."""
     head, start, length, first = _place(cu_seqlens, heads, blocks, BLOCK_N)
@@ -503,32 +641,46 @@ def double_columns(
     c = _lines(cotangent + at_k + span, 3 * span, left, D, BLOCK_N, BLOCK_D, True)
     r = 0
     if HAS_RANK:
-        r = _values(rank + start + first, left, 0, BLOCK_N, True)
+        r = _values(key_rank + start + first, left, 0, BLOCK_N, True)
     d_k = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     d_v = tl.zeros([BLOCK_N, BLOCK_D], tl.float32)
     SPLIT: tl.constexpr = (BLOCK_D <= 64) & (qkv.dtype.element_ty.primitive_bitwidth == 16)
-    rest = length % BLOCK_M if SPLIT else 0
+    begin = 0
+    if CAUSAL:
+        begin = tl.minimum(first + (BLOCK_N + BLOCK_M - 1) // BLOCK_M * BLOCK_M, length) if SPLIT else first
+    rest = (length - begin) % BLOCK_M if SPLIT else 0
     at_row = head.to(tl.int64) * tokens
-    for query in range(0, length - rest, BLOCK_M):
+    for query in range(begin, length - rest, BLOCK_M):
         at = start + query
         at_q = at * (3 * span) + head * D
         d_k, d_v = _double_columns_step(
             d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
-            lse, delta, mean, w, rank + at, scale, scale_log2, span, length - query,
-            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION,
+            lse, delta, mean, w, rank + at, query - first, scale, scale_log2, span, length - query,
+            D, BLOCK_M, BLOCK_D, not SPLIT, HAS_RANK, PRECISION, CAUSAL and not SPLIT,
         )  # fmt: skip
     at = start + (length - rest)
     at_q = at * (3 * span) + head * D
-    if rest > TAIL:
+    if CAUSAL and SPLIT:
+        diagonal = tl.cdiv(begin - first, BLOCK_M)
+        for n in range(0, diagonal + tl.cdiv(rest, BLOCK_M)):
+            query = tl.where(n < diagonal, first + n * BLOCK_M, length - rest)
+            at = start + query
+            at_q = at * (3 * span) + head * D
+            d_k, d_v = _double_columns_step(
+                d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
+                lse, delta, mean, w, rank + at, query - first, scale, scale_log2, span, length - query,
+                D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION, True,
+            )  # fmt: skip
+    elif rest > TAIL:
         d_k, d_v = _double_columns_step(
             d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
-            lse, delta, mean, w, rank + at, scale, scale_log2, span, rest,
+            lse, delta, mean, w, rank + at, length - rest - first, scale, scale_log2, span, rest,
             D, BLOCK_M, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     elif rest > 0:
         d_k, d_v = _double_columns_step(
             d_k, d_v, k, v, e, c, r, qkv + at_q, cotangent + at_q, gradient + at * span + head * D, at_row + at,
-            lse, delta, mean, w, rank + at, scale, scale_log2, span, rest,
+            lse, delta, mean, w, rank + at, length - rest - first, scale, scale_log2, span, rest,
             D, TAIL, BLOCK_D, True, HAS_RANK, PRECISION,
         )  # fmt: skip
     _store(d_qkv + at_k, 3 * span, left, d_k * scale, D, BLOCK_N, BLOCK_D)

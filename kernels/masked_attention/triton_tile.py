@@ -8,7 +8,8 @@ Shapes: B rows, M packed tokens, H heads, D head dimension. Memory is contiguous
     qkv, d_qkv, cotangent   (M, 3, H, D)
     out, gradient, d_gradient   (M, H, D)
     lse   (H, M) float32, log2 of the softmax denominators
-    cu_seqlens   (B + 1,) int32;   rank   (M,) int16, read only if HAS_RANK
+    cu_seqlens   (B + 1,) int32;   rank, key_rank   (M,) integers, the same array or two, read only if HAS_RANK
+Token i sees token j of its row iff key_rank[j] <= rank[i] and, if CAUSAL, j is not behind i.
 Accumulation is float32; products of half precision inputs round P, dS, … to the input type, as tensor cores need.
 """
 
@@ -18,8 +19,9 @@ import triton.language as tl
 
 @triton.jit
 def forward_tile(
-    qkv, out, lse, cu_seqlens, rank, scale_log2, tokens, heads,
+    qkv, out, lse, cu_seqlens, rank, key_rank, scale_log2, tokens, heads,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """out = softmax(c·QKᵀ + mask)·V and lse. scale_log2: c·log2 e; tokens: M; heads: H."""
     row = tl.program_id(0) // heads
@@ -38,14 +40,17 @@ def forward_tile(
     allowed = inside[None, :] & inside[:, None]
     if HAS_RANK:
         r = tl.load(rank + token, mask=inside, other=0)
-        allowed = allowed & (r[None, :] <= r[:, None])
+        allowed = allowed & (tl.load(key_rank + token, mask=inside, other=0)[None, :] <= r[:, None])
+    if CAUSAL:
+        allowed = allowed & (i[None, :] <= i[:, None])
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
     s = tl.where(allowed, s, -float("inf"))
     top = tl.max(s, 1)
-    top = tl.where(inside, top, 0.0)
+    seeing = top > -float("inf") if HAS_RANK else inside  # the others give 0, and weights of 0 in the derivatives
+    top = tl.where(seeing, top, 0.0)
     p = tl.exp2(s - top[:, None])
     total = tl.sum(p, 1)
-    total = tl.where(inside, total, 1.0)
+    total = tl.where(seeing, total, 1.0)
     o = tl.dot((p / total[:, None]).to(v.dtype), v, input_precision=PRECISION)
     at_out = ((token * heads + head) * D)[:, None] + d[None, :]
     tl.store(out + at_out, o.to(out.dtype.element_ty), mask=used)
@@ -54,8 +59,9 @@ def forward_tile(
 
 @triton.jit
 def backward_tile(
-    qkv, gradient, lse, d_qkv, cu_seqlens, rank, scale, scale_log2, tokens, heads,
+    qkv, gradient, lse, d_qkv, cu_seqlens, rank, key_rank, scale, scale_log2, tokens, heads,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """d_qkv from the gradient of out."""
     row = tl.program_id(0) // heads
@@ -77,7 +83,9 @@ def backward_tile(
     allowed = inside[None, :] & inside[:, None]
     if HAS_RANK:
         r = tl.load(rank + token, mask=inside, other=0)
-        allowed = allowed & (r[None, :] <= r[:, None])
+        allowed = allowed & (tl.load(key_rank + token, mask=inside, other=0)[None, :] <= r[:, None])
+    if CAUSAL:
+        allowed = allowed & (i[None, :] <= i[:, None])
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
     p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
     d_v = tl.dot(tl.trans(p).to(g.dtype), g, input_precision=PRECISION)
@@ -92,8 +100,9 @@ def backward_tile(
 
 @triton.jit
 def double_tile(
-    qkv, gradient, lse, cotangent, d_qkv, d_gradient, cu_seqlens, rank, scale, scale_log2, tokens, heads,
+    qkv, gradient, lse, cotangent, d_qkv, d_gradient, cu_seqlens, rank, key_rank, scale, scale_log2, tokens, heads,
     D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr = False,
 ):  # fmt: skip
     """∂qkv and ∂gradient from the cotangents A, E, C of the first derivatives of Q, K, V: 12 products."""
     row = tl.program_id(0) // heads
@@ -113,7 +122,9 @@ def double_tile(
     allowed = inside[None, :] & inside[:, None]
     if HAS_RANK:
         r = tl.load(rank + token, mask=inside, other=0)
-        allowed = allowed & (r[None, :] <= r[:, None])
+        allowed = allowed & (tl.load(key_rank + token, mask=inside, other=0)[None, :] <= r[:, None])
+    if CAUSAL:
+        allowed = allowed & (i[None, :] <= i[:, None])
     s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
     p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
     a = tl.load(cotangent + at, mask=used, other=0.0)
@@ -143,3 +154,44 @@ def double_tile(
     d_k = tl.dot(tl.trans(d_s2), q, input_precision=PRECISION)
     d_k = tl.dot(tl.trans(d_s), a, acc=d_k, input_precision=PRECISION)
     tl.store(d_qkv + at + heads * D, d_k.to(d_qkv.dtype.element_ty), mask=used)
+
+
+@triton.jit
+def tangent_tile(
+    qkv, lse, tangent, d_out, cu_seqlens, rank, key_rank, scale, scale_log2, tokens, heads,
+    D: tl.constexpr, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, HAS_RANK: tl.constexpr, PRECISION: tl.constexpr,
+    CAUSAL: tl.constexpr = False,
+):  # fmt: skip
+    """d_out, the derivative of out along `tangent` of qkv: (P∘(Ṡ − rowsum(P∘Ṡ)))V + PV̇, 5 products."""
+    row = tl.program_id(0) // heads
+    head = tl.program_id(0) % heads
+    start = tl.load(cu_seqlens + row)
+    length = tl.load(cu_seqlens + row + 1) - start
+    i = tl.arange(0, BLOCK)
+    d = tl.arange(0, BLOCK_D)
+    inside = i < length
+    token = (start + i).to(tl.int64)
+    used = inside[:, None] & (d < D)[None, :]
+    at = ((token * 3 * heads + head) * D)[:, None] + d[None, :]
+    q = tl.load(qkv + at, mask=used, other=0.0)
+    k = tl.load(qkv + at + heads * D, mask=used, other=0.0)
+    log_total = tl.load(lse + head.to(tl.int64) * tokens + token, mask=inside, other=0.0)
+    allowed = inside[None, :] & inside[:, None]
+    if HAS_RANK:
+        r = tl.load(rank + token, mask=inside, other=0)
+        allowed = allowed & (tl.load(key_rank + token, mask=inside, other=0)[None, :] <= r[:, None])
+    if CAUSAL:
+        allowed = allowed & (i[None, :] <= i[:, None])
+    s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * scale_log2
+    p = tl.where(allowed, tl.exp2(s - log_total[:, None]), 0.0)
+    a = tl.load(tangent + at, mask=used, other=0.0)
+    e = tl.load(tangent + at + heads * D, mask=used, other=0.0)
+    m = tl.dot(a, tl.trans(k), input_precision=PRECISION)
+    m = tl.dot(q, tl.trans(e), acc=m, input_precision=PRECISION) * scale
+    m = m - tl.sum(p * m, 1)[:, None]
+    v = tl.load(qkv + at + 2 * heads * D, mask=used, other=0.0)
+    c = tl.load(tangent + at + 2 * heads * D, mask=used, other=0.0)
+    d_o = tl.dot((p * m).to(q.dtype), v, input_precision=PRECISION)
+    d_o = tl.dot(p.to(q.dtype), c, acc=d_o, input_precision=PRECISION)
+    at_out = ((token * heads + head) * D)[:, None] + d[None, :]
+    tl.store(d_out + at_out, d_o.to(d_out.dtype.element_ty), mask=used)

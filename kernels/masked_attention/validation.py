@@ -7,6 +7,8 @@ from torch import Tensor
 
 from kernels.masked_attention.packing import Packing
 
+LARGEST_HEAD_DIM = 128  # that the kernels take
+KERNEL_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 THIRD_DERIVATIVE = (
     "masked_attention has no third derivative: a backward of its second derivative ran with 'create_graph=True'. "
     "Only the first and the second derivative exist."

@@ -11,6 +11,7 @@ from kernels.masked_attention.configurations import (
     BLOCK_KERNELS,
     ELEMENT_BYTES,
     HEAD_DIMS,
+    SAME_LOOP,
     TILE_KERNELS,
     block_configuration,
     tile_configuration,
@@ -20,6 +21,13 @@ ELEMENT = {2: "bf16", 4: "fp32"}
 UNIT = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}  # the matrix instruction of each architecture, bfloat16
 # Bytes a thread may spill, where float32 at the largest head dimension leaves no block without.
 SPILL_BUDGET_BYTES = {("double_constants", 4, 128): 400, ("double_rows", 4, 128): 400, ("double_columns", 4, 128): 400}
+
+# Registers of a thread and bytes of shared memory that the forward derivative may use, bfloat16, D = 64.
+TANGENT_REGISTERS = {
+    ("tangent_blocks", 80): 255, ("tangent_blocks", 90): 112, ("tangent_blocks", 100): 112,
+    ("tangent_tile", 80): 168, ("tangent_tile", 90): 136, ("tangent_tile", 100): 168,
+}  # fmt: skip
+TANGENT_SHARED_BYTES = 64 * 1024
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +53,52 @@ def test_blocks_run_on_hoppers_matrix_unit_without_spills(kernel):
     assert not used.serialized
     assert used.shared_bytes <= SHARED_LIMIT_BYTES[90]
     assert used.matrix.get("HGMMA", 0) > 0
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("kernel", sorted(SAME_LOOP))
+def test_the_forward_derivative_fits(kernel, architecture):
+    """In the rows of the kernels whose loop it shares."""
+    used = forward_derivative_resources(kernel, architecture)
+    assert used.spill_bytes == 0
+    assert not used.serialized
+    assert used.registers <= TANGENT_REGISTERS[kernel, architecture]
+    assert used.shared_bytes <= TANGENT_SHARED_BYTES
+    assert sum(used.matrix.values()) > 0
+
+
+def forward_derivative_resources(kernel: str, architecture: int):
+    at = 64, 2, architecture
+    if kernel.endswith("tile"):
+        to = tile_configuration(kernel, 64, *at) or tile_configuration(kernel, 32, *at)
+    else:
+        to = block_configuration(kernel, *at)
+    return attention_resources(kernel, to, 64, "bf16", architecture, has_rank=False)
+
+
+@pytest.mark.parametrize("kernel", ["double_rows", "double_columns"])
+def test_causal_blocks_do_not_spill(kernel):
+    """The two kernels with the most registers; a masked loop for the diagonal stands beside the one without masks."""
+    used = attention_resources(
+        kernel, block_configuration(kernel, 64, 2, 90), 64, "bf16", 90, has_rank=False, causal=True
+    )
+    assert used.spill_bytes == 0
+    assert not used.serialized
+    assert used.shared_bytes <= SHARED_LIMIT_BYTES[90]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_causal_kernel_fits(architecture):
+    for kernel in (*TILE_KERNELS, *BLOCK_KERNELS, *SAME_LOOP):
+        for has_rank in (False, True):
+            at = 64, 2, architecture
+            to = tile_configuration(kernel, 32, *at) if kernel.endswith("tile") else block_configuration(kernel, *at)
+            used = attention_resources(kernel, to, 64, "bf16", architecture, has_rank, causal=True)
+            where = f"{kernel} {to} sm_{architecture} rank {has_rank}: {used}"
+            assert used.spill_bytes <= STACK_BYTES and not used.serialized, where
+            assert used.shared_bytes <= SHARED_LIMIT_BYTES[architecture], where
 
 
 @pytest.mark.parametrize("architecture", [80, 100])
@@ -83,12 +137,12 @@ def test_loss_kernels_compile_without_spills(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kernel", TILE_KERNELS + BLOCK_KERNELS)
+@pytest.mark.parametrize("kernel", (*TILE_KERNELS, *BLOCK_KERNELS, *SAME_LOOP))
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_entry_of_the_table_fits(architecture, kernel):
     for size in ELEMENT_BYTES:
         for head_dim in HEAD_DIMS:
-            if kernel in TILE_KERNELS:
+            if kernel.endswith("tile"):
                 found = {tile_configuration(kernel, n, head_dim, size, architecture) for n in (16, 32, 64, 128)} - {
                     None
                 }

@@ -1,0 +1,72 @@
+"""Settings of the trainings of gpu_day.py: one list of assignments a data set, and a tiny one for a machine without a card."""
+
+from __future__ import annotations
+
+IMAGES = [
+    "network.width=192",
+    "network.depth=6",
+    "network.heads=6",
+    "network.noise_width=64",
+    "network.position=grid",
+    "network.convolution_channels=16",
+    "network.category_network=both",
+    "train.processes=1",
+    "train.batch_size=128",
+    "train.penalty_interval=16",
+    "train.body_start=0.03",
+    "train.adversarial_start=0.1",  # the recipe of the digits, carried over: unmeasured on a card
+    "train.energy_weight=2.0",
+    "train.energy_final_weight=0.5",
+    "train.mismatch_weight=1.0",
+    "train.mismatch_final_weight=0.01",
+    "train.penalty_weight=0.3",
+    "train.lr=4e-4",
+    "train.generator_lr=1e-3",
+    "train.ema_decay=0.9995",
+    "train.warmup_steps=200",
+    "train.log_interval=100",
+    "train.sample_interval=1000000",
+    "train.checkpoint_interval=1000000",
+    "tasks.train_rows=524288",
+    "evaluate.rows=1000",
+    "evaluate.baselines=false",
+    "sample.batch_size=2048",
+]
+DATASETS = {
+    "mnist": IMAGES,
+    "fashion_mnist": IMAGES,
+    "celeba10k": [
+        *IMAGES,
+        "prepare.image_size_px=64",
+        "prepare.patch_size_px=8",
+        "prepare.mirror=true",
+        "tasks.weights={joint: 0.4, modality: 0.2, beta_random: 0.15, half: 0.25}",
+        "network.width=256",
+        "network.heads=8",
+        "network.choice_passes=8",
+        "train.penalty_weight=1.0",
+        "train.penalty_interval=8",
+        "train.ema_decay=0.999",
+        "train.likelihood_weight=1.8",  # 7 of 16 choices are shown and cost nothing
+        "evaluate.rows=500",
+        "evaluate.draws=5",
+        "evaluate.source_shares=[0.1, 0.3, 0.5, 0.7, 0.9]",
+        "evaluate.classifier_epochs=16",
+    ],
+}
+TINY = [
+    "dataset.name=digits",
+    "network.width=16",
+    "network.depth=1",
+    "network.convolution_channels=4",
+    "train.steps=40",
+    "train.processes=1",
+    "train.batch_size=16",
+    "train.log_interval=5",
+    "tasks.train_rows=2048",
+    "tasks.evaluation_rows=256",
+    "evaluate.rows=16",
+    "evaluate.draws=2",
+    "evaluate.classifier_epochs=2",
+    "evaluate.baselines=false",
+]
