@@ -103,13 +103,18 @@ def pool(
     print(found.to_string(float_format=lambda v: f"{v:.4g}"))
 
 
-def sample_where(model: Path, count: int, output: Path, where: list[str], seed: int, force: bool) -> None:
-    """`biglearn sample --where`: rows of a table's model that meet conditions."""
+def sample_where(
+    model: Path, count: int, output: Path, where: list[str], seed: int, force: bool, missing: str = "none"
+) -> None:
+    """`biglearn sample --where --missing`: rows of a table's model that meet conditions, with gaps or whole."""
     from pipeline.sources.opening import write_frame
 
     _check_table(output, force)
-    frame = _table_model(model).generate(count, seed, where)
+    frame = _table_model(model).generate(count, seed, where or None, missing=missing)
     write_frame(output, frame)
+    if not where:
+        print(f"sample: {count} rows in {output}")
+        return
     told = frame.attrs
     print(
         f"sample: {count} rows in {output}; the conditions hold for {told['mass']:.3g} of all rows; "
