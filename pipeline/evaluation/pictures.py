@@ -29,7 +29,7 @@ LABEL_DRAWS = 12  # images given a label, side by side
 CAPTION_NAMES = 4  # attributes in the name of a line, at most
 CLASSES_DRAWN = 30  # lines of the sheet of classes, at most
 MARGINALS_DRAWN = 12  # columns of a table, at most
-PLACE_BINS = 20
+PLACE_BINS = 10
 
 
 def example_rows(schema: Schema, rows: np.ndarray, n: int) -> np.ndarray:
