@@ -22,6 +22,7 @@ _HOME = {
     "TableError": "pipeline.tables.errors",
     "attention": "kernels.masked_attention",
     "attention_jvp": "kernels.masked_attention",
+    "find_rules": "pipeline.asking.finding",
     "inspect": "pipeline.tables.inspection",
     "linear_model": "pipeline.asking.pooling",
     "load_params": "pipeline.base.params",

@@ -7,7 +7,8 @@ data/plots/evaluate, the CSV series behind the curves, charts, and sheets of dra
   training split, which also judges completions. The same scores of real training rows stand beside them (`_real`).
   Of several categories (attributes) also how they go together, and each on its own in attributes.csv.
 * An image alone: joint scores in principal components, named `pca_…`; completions by errors and diversity.
-* A table: distances of columns and correlations; completions by errors, energy score, categories and diversity.
+* A table: distances of columns and correlations; completions by errors, energy score, categories and diversity; whether the
+  probabilities of single cells are right and find wrong cells, where the generator gives any.
 
 Shapes: N rows, C columns.
 """
@@ -29,6 +30,7 @@ from pipeline.base.paths import Paths
 from pipeline.base.stage import run_stage
 from pipeline.base.streams import note, progress
 from pipeline.evaluation import attribute_scores, pictures
+from pipeline.evaluation.cell_scores import cell_scores
 from pipeline.evaluation.classifier import train_classifier
 from pipeline.evaluation.comparison import (
     Table,
@@ -111,6 +113,7 @@ def run(params: Params, where: Paths) -> dict[str, float]:
         metrics |= table.metrics()
         if params.evaluate.baselines:
             metrics |= svm_scores(schema, _some(data.train, params.evaluate.baseline_rows, params.seed), data.rows)
+        metrics |= _cell_scores(data, params, fresh)
         bar.set_postfix_str("pictures", refresh=False)
         _write_tables(fresh, data, table)
         if schema.image is None:
@@ -253,6 +256,17 @@ def _write_rows(folder: Path, sides: dict[str, np.ndarray], schema: Schema) -> N
     parts = [readable(rows[:SHOWN_ROWS].astype(np.float32), schema).assign(**{SIDE: s}) for s, rows in sides.items()]
     table = pd.concat(parts)
     write_text(folder / "rows.csv", table[[SIDE, *table.columns[:-1]]].to_csv(index=False, float_format="%.5g"))
+
+
+def _cell_scores(data: Data, params: Params, folder: Path) -> dict[str, float]:
+    """Scores of single cells; writes calibration.csv and its picture. {} unless a table's generator gives probabilities."""
+    if not data.schema.table or data.sampler.generator.order != "one_by_one":
+        return {}
+    found = cell_scores(data.sampler, data.rows, params.seed)
+    if len(found.places):
+        write_text(folder / "calibration.csv", csv_text(["level", "covered"], found.levels()))
+        pictures.save_calibration(folder / "calibration.png", found.levels(), found.places)
+    return found.metrics()
 
 
 def _write_attributes(

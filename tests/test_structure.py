@@ -25,7 +25,7 @@ ROOMS = {
     "rows": {"kernels", "base"},
     "textfiles": set(),
     "tables": {"base", "rows", "textfiles"},
-    "asking": {"rows", "tables"},
+    "asking": {"base", "rows", "tables"},
     "sources": {"base", "textfiles"},
     "datasets": {"base", "rows", "tables", "textfiles", "sources"},
     "reporting": {"kernels", "base", "rows"},
@@ -35,7 +35,7 @@ ROOMS = {
     "training": {"kernels", "base", "rows", "reporting", "model"},
     "estimators": {"kernels", "base", "rows", "tables", "asking", "datasets", "forest", "model", "training"},
     "simulation": {"kernels", "base"},
-    "evaluation": {"base", "rows", "tables", "reporting", "estimators"},
+    "evaluation": {"base", "rows", "tables", "asking", "reporting", "estimators"},
     "stages": {
         "kernels", "base", "rows", "tables", "datasets", "reporting", "model", "training", "simulation", "evaluation"
     },

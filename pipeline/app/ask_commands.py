@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.app.command_group import Force, Model, Seed, app, check_new, examples
+from pipeline.app.command_group import Force, Model, Seed, app, check_new, examples, made
 from pipeline.app.tables import load_imputer
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def score(
     imputer, frame = _asked(model, data, output, force)
     found = imputer.log_density(frame, of or None, given or None, orders, seed)
     write_frame(output, frame.assign(**{_free("log_density", frame): found}))
+    made(output)
     print(f"score: {len(frame)} rows in {output}, mean {found.mean():.4g} nats")
 
 
@@ -64,6 +65,7 @@ def check(
     imputer, frame = _asked(model, data, output, force)
     found = imputer.wrong_cells(frame, top)
     write_frame(output, found.astype({"value": str, "likely": str}))
+    made(output)
     print(f"check: {len(found)} of {frame.size} cells in {output}, the most surprising first (rows count from 0)")
 
 
@@ -100,16 +102,23 @@ def pool(
     tables = [part.drop(columns=["draw", "row"]) for _, part in frame.groupby("draw")]
     found = pd.concat([pooled(tables, estimate, level) for estimate in estimates])
     write_frame(output, found.reset_index())
+    made(output)
     print(found.to_string(float_format=lambda v: f"{v:.4g}"))
 
 
-def sample_where(model: Path, count: int, output: Path, where: list[str], seed: int, force: bool) -> None:
-    """`biglearn sample --where`: rows of a table's model that meet conditions."""
+def sample_where(
+    model: Path, count: int, output: Path, where: list[str], seed: int, force: bool, missing: str = "none"
+) -> None:
+    """`biglearn sample --where --missing`: rows of a table's model that meet conditions, with gaps or whole."""
     from pipeline.sources.opening import write_frame
 
     _check_table(output, force)
-    frame = _table_model(model).generate(count, seed, where)
+    frame = _table_model(model).generate(count, seed, where or None, missing=missing)
     write_frame(output, frame)
+    made(output)
+    if not where:
+        print(f"sample: {count} rows in {output}")
+        return
     told = frame.attrs
     print(
         f"sample: {count} rows in {output}; the conditions hold for {told['mass']:.3g} of all rows; "

@@ -18,6 +18,7 @@ from pipeline.app.table_options import TableInput, reads_tables
         "biglearn inspect digits.npz\n"
         "biglearn inspect survey.csv\n"
         "biglearn inspect survey.csv --set 'kinds={age: float}' --set 'missing={age: [-999]}'\n"
+        "biglearn inspect orders.csv --rules          # rules that all rows keep, for --set 'rules=[…]' of fit\n"
         "biglearn inspect survey.csv --set 'formats={born: \"%d/%m/%Y\"}'"
     )
 )
@@ -27,10 +28,11 @@ def inspect(
     settings: Settings = None,
     fit_rows: FitRows = FIT_ROWS,
     every: Annotated[bool, typer.Option("--all", help="Of a folder: name every file that is left out.")] = False,
+    rules: Annotated[bool, typer.Option("--rules", help="Of a table: also the rules that its rows keep.")] = False,
     *,
     given: TableInput,
 ) -> None:
     """Say what is in your data before anything is trained. Pictures, sizes, classes; kinds of columns, missing cells."""
     from pipeline.app.inspection import inspection
 
-    print(inspection(data, settings or [], fit_rows, given, every=every))
+    print(inspection(data, settings or [], fit_rows, given, every=every, rules=rules))

@@ -66,7 +66,8 @@ def fit(
         "biglearn sample model 64 -o samples.png\n"
         "biglearn sample model 10 --with label=7 -o sevens/\n"
         "biglearn sample table-model 1000 -o synthetic.csv --seed 3\n"
-        "biglearn sample table-model 1000 -o some.csv --where 'age >= 30' --where 'state in CA, NY'"
+        "biglearn sample table-model 1000 -o some.csv --where 'age >= 30' --where 'state in CA, NY'\n"
+        "biglearn sample table-model 1000 -o gaps.csv --missing as-in-the-data   # fit … --set gaps=true"
     )
 )
 def sample(
@@ -79,15 +80,20 @@ def sample(
     where: Annotated[
         list[str] | None, typer.Option(help="A condition on a table's rows, e.g. --where 'age >= 30'. Repeatable.")
     ] = None,
+    missing: Annotated[
+        str, typer.Option(help="Of a table: none (whole rows), or as-in-the-data, which needs a fit with gaps=true.")
+    ] = "none",
     seed: Seed = 0,
     device: Device = "cpu",
     force: Force = False,
 ) -> None:
     """Draw new rows: joint samples, samples given some cells, or rows of a table under conditions."""
-    if where:
+    if where or missing != "none":
         if known or device != "cpu":
-            raise ValueError("--where must stand without --with and --device: write a known cell as a condition too.")
-        sample_where(model, count, output, where, seed, force)
+            raise ValueError(
+                "--where and --missing must stand without --with and --device: write a known cell as a condition."
+            )
+        sample_where(model, count, output, where or [], seed, force, missing)
         return
     import numpy as np
 

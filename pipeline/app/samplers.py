@@ -24,6 +24,8 @@ def open_sampler(model: Path, device: str = "cpu") -> Any:
         imputer = load_imputer(model)
         for network in imputer.sampler_.networks:
             network.generator.to(device)
+        if hasattr(imputer.sampler_, "reads_gaps"):  # what is not given here is not known, which says nothing
+            imputer.sampler_.reads_gaps = False
         return RuledSampler(imputer) if imputer.rules else imputer.sampler_
     from pipeline.model.sampler import Sampler
 

@@ -65,8 +65,9 @@ def fit_table(
 INSPECTED = ("kinds", "missing", "formats", "max_categories")
 
 
-def inspect_table(place: Place, given: TableInput, settings: list[str], most: int) -> str:
-    """What the columns of the table at `place` are, as text. settings: arguments of the imputer as name=value."""
+def inspect_table(place: Place, given: TableInput, settings: list[str], most: int, *, rules: bool = False) -> str:
+    """What the columns of the table at `place` are, as text. settings: arguments of the imputer as name=value. rules: also
+    those that its rows keep."""
     from pipeline.sources.blocks import sampled
     from pipeline.sources.opening import open_source, say
     from pipeline.tables.inspection import inspect, table_of
@@ -77,14 +78,28 @@ def inspect_table(place: Place, given: TableInput, settings: list[str], most: in
     if unknown:
         raise ValueError(f"--set of inspect must name one of {', '.join(INSPECTED)}. Got {unknown[0]!r}.")
     with open_source(place, given.reading) as source:
-        rows = source.rows
-        if rows > most:
-            say(f"looking at {most} of {rows} rows, drawn at random with seed 0 (--fit-rows)")
-        columns = inspect(sampled(source, most, 0), **asked)
+        rows_of = source.rows
+        if rows_of > most:
+            say(f"looking at {most} of {rows_of} rows, drawn at random with seed 0 (--fit-rows)")
+        frame = sampled(source, most, 0)
+        columns = inspect(frame, **asked)
     told = table_of(columns)
     if "may mean a missing cell" in told:
         told += "\n\nIn the shell missing={'age': [-999]} is --missing age=-999."
-    return f"{rows} rows, {len(columns)} columns\n\n{told}"
+    text = f"{rows_of} rows, {len(columns)} columns\n\n{told}"
+    return f"{text}\n\n{rules_text(frame, asked)}" if rules else text
+
+
+def rules_text(frame: pd.DataFrame, asked: dict[str, Any]) -> str:
+    """The rules that a table's rows keep, one a line, and how to give them to `fit`. asked: arguments of `inspect`."""
+    from pipeline.asking.finding import find_rules
+
+    found = find_rules(frame, **asked)
+    if not len(found):
+        return "Rules that all rows keep: none found."
+    width = max(map(len, found["rule"]))
+    lines = [f"  {r.rule.ljust(width)}  {r.rows} rows; {r.why}" for r in found.itertuples()]
+    return "\n".join(["Rules that all rows keep (fit … --set 'rules=[…]', or rules=learn):", *lines])
 
 
 def try_table(place: Place, given: TableInput, settings: list[str], seed: int) -> None:

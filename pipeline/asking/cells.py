@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.asking.passes import CHUNK_ROWS, Model, choice_probabilities, of_column
+from pipeline.asking.passes import Model, Questions, chunk_rows
 from pipeline.rows.tokens import Token
 
 
 def cell_probabilities(model: Model, rows: np.ndarray, column: int) -> np.ndarray:
     """(N, W) float64 p(choice of the column | the other known cells), whether the cell itself is known or not."""
     out = []
-    for start in range(0, len(rows), CHUNK_ROWS):
-        part = rows[start : start + CHUNK_ROWS]
+    size = chunk_rows(model.schema)
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
         observed = ~np.isnan(part)
         observed[:, column] = False
-        out.append(of_column(model.schema, choice_probabilities(model, part, observed), column))
+        out.append(Questions(model, part).told(np.arange(len(part)), observed, [column])[0])
     width = model.schema.tokens[model.schema.token_of_column[column]].width
     return np.concatenate(out) if out else np.empty((0, width))
 

@@ -43,7 +43,7 @@ def new_rows(drawer: Drawer, n: int, rng: np.random.Generator, candidates: int =
     Cells that must be missing stay NaN. Raises ValueError with the mass when the conditions have almost none, and with
     the rules when rows cannot keep them.
     """
-    drawn = _constrained(drawer, n, rng, candidates)
+    drawn = constrained_rows(drawer, n, rng, candidates)
     sheet = drawn.sheet
     targets = np.isnan(sheet.rows)
     targets[:, [drawer.units[name].column for name, a in drawer.where.items() if a.missing]] = False
@@ -63,8 +63,8 @@ def new_rows(drawer: Drawer, n: int, rng: np.random.Generator, candidates: int =
     return replace(drawn, sheet=sheet)
 
 
-def _constrained(drawer: Drawer, n: int, rng: np.random.Generator, candidates: int) -> Drawn:
-    """`n` rows in which the constrained columns are drawn, the others NaN."""
+def constrained_rows(drawer: Drawer, n: int, rng: np.random.Generator, candidates: int) -> Drawn:
+    """`n` rows in which the constrained columns are drawn, the others NaN. Raises ValueError as `new_rows` does."""
     columns = len(drawer.units.columns)
     first, points = _in_order(drawer)
     sheet = Sheet.blank(n, columns)

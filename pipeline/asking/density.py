@@ -4,9 +4,10 @@
 
 In an order of the columns, log p(x) is the sum of log p(x_j | those before it), each exact. The result is the logarithm
 of the mean density over random orders, the same ones for every row: a mixture of densities is a density, whereas a mean
-of logarithms is only a bound of one (Uria et al. 2014, orderless NADE). Neighbours of an order are taken in pairs, and each
-pair both ways round: (p(a|S) p(b|S,a) + p(b|S) p(a|S,b)) / 2. One pass at S serves both, so `orders`/2 random orders with
-their pairs turned, 2^(C/2) orders each, cost three quarters of `orders` orders one by one.
+of logarithms is only a bound of one (Uria et al. 2014, orderless NADE). An order is cut into blocks of neighbours, and each
+block is taken in all its orders: the mean density p̄ of a part A of a block, S being known, is the mean over its last column
+j of p̄(A − j) p(j | S, A − j). One pass at S and A serves every column that comes next, so a block of b columns costs
+2^b − 1 passes and stands for b! orders.
 
 A number counts with the density of its bin in the units of the data, so the sum changes with those units; a category,
 and a value that the column holds as an atom (a bin of width 0), count with their probability; on a grid (whole numbers,
@@ -17,18 +18,22 @@ Shapes: N rows, C columns.
 
 from __future__ import annotations
 
+from itertools import combinations
+from math import factorial
+
 import numpy as np
 
 from pipeline.asking.passes import (
     BEYOND,
-    CHUNK_ROWS,
     UNSEEN,
     Model,
+    Questions,
     beyond,
-    choice_probabilities,
     choices_of,
-    of_column,
+    chunk_rows,
 )
+
+LARGEST_BLOCK = 2  # with more, passes are better spent on further orders (docs/decisions/tables.md)
 
 
 def log_density(
@@ -45,7 +50,7 @@ def log_density(
     """(N,) float64 log p(known cells of the columns `of` | known cells of the columns `given`), nats in data units.
 
     rows: (N, C) codes, NaN where missing. of, given: (C,) bool, apart. orders: random orders that are averaged over, at
-    least; 1: a single one, pairs not turned.
+    least; 1: a single one.
     strange: (N, C) bool cells whose word the model has never met: they count with probability 1e-6. So does a value
     between known atoms; a number beyond the outermost bin shares 1 % of that bin's mass, falling off as a Cauchy
     density. scale: (C,) of a code in the units of the data; None: 1. step: (C,) in codes, of columns whose values lie on a
@@ -54,12 +59,13 @@ def log_density(
     """
     rng = np.random.default_rng([seed, 0xDE45])
     columns = np.flatnonzero(of)
-    size = 2 if orders > 1 else 1
-    chains = [rng.permutation(columns) for _ in range(-(-orders // size) if len(columns) > 2 else 1)]
+    size, count = blocks_and_chains(orders)
+    chains = [rng.permutation(columns) for _ in range(count if len(columns) > size else 1)]
     out = np.empty(len(rows))
-    for start in range(0, len(rows), CHUNK_ROWS):
-        part = slice(start, start + CHUNK_ROWS)
-        logs = np.stack([_along(model, rows[part], chain, given, size) for chain in chains])
+    for start in range(0, len(rows), chunk_rows(model.schema)):
+        part = slice(start, start + chunk_rows(model.schema))
+        asked = Questions(model, rows[part])
+        logs = np.stack([_along(model, asked, rows[part], chain, given, size) for chain in chains])
         out[part] = np.logaddexp.reduce(logs, axis=0) - np.log(len(chains))
     for column in columns:
         out -= _widening(model, column, rows[:, column], scale, step)
@@ -98,38 +104,46 @@ def _widening(
     return known * (out + unit * (~inside | (width > 0) | (grid > 0)))
 
 
-def _along(model: Model, rows: np.ndarray, chain: np.ndarray, given: np.ndarray, size: int) -> np.ndarray:
-    """(n,) log-density of rows (n, C) in one order, in steps of `size` columns: one, or two that are taken both ways."""
-    known = ~np.isnan(rows)
+def blocks_and_chains(orders: int) -> tuple[int, int]:
+    """(columns of a block, random orders of all columns that are cut into blocks) that stand for at least `orders` orders."""
+    size = next(b for b in range(1, LARGEST_BLOCK + 1) if factorial(b) >= orders or b == LARGEST_BLOCK)
+    return size, -(-orders // factorial(size))
+
+
+def _along(
+    model: Model, asked: Questions, rows: np.ndarray, chain: np.ndarray, given: np.ndarray, size: int
+) -> np.ndarray:
+    """(n,) log-density of rows (n, C) in one order, in blocks of `size` columns, each in all its orders."""
+    known, every = ~np.isnan(rows), np.arange(len(rows))
     observed, out = known & given, np.zeros(len(rows))
     for start in range(0, len(chain), size):
-        step = chain[start : start + size]
-        one = _logs(model, rows, observed, step)
-        if len(step) == 1:
-            out += one[:, 0]
-        else:
-            both = np.flatnonzero(known[:, step].all(1))
-            after = []
-            for first, second in (step, step[::-1]):
-                then = observed[both].copy()
-                then[:, first] = True
-                after.append(_logs(model, rows[both], then, np.array([second]))[:, 0])
-            pair = one[both] + np.stack(after, 1)
-            one[both, 0], one[both, 1] = np.logaddexp(*pair.T) - np.log(2), 0.0
-            out += one.sum(1)
-        observed[:, step] = known[:, step]
+        block = chain[start : start + size].tolist()
+        parts = {(): np.zeros(len(rows))}  # part of the block → its log mean density
+        for length in range(len(block)):
+            terms: dict[tuple[int, ...], list[np.ndarray]] = {}
+            for part in combinations(block, length):
+                then = observed.copy()
+                then[:, part] = known[:, part]
+                rest = [c for c in block if c not in part]
+                for column, log in zip(rest, _logs(model, asked, rows, every, then, np.array(rest)).T, strict=True):
+                    grown = tuple(c for c in block if c in part or c == column)
+                    terms.setdefault(grown, []).append(parts[part] + log)
+            parts = {part: np.logaddexp.reduce(logs, axis=0) - np.log(len(logs)) for part, logs in terms.items()}
+        out += parts[tuple(block)]
+        observed[:, block] = known[:, block]
     return out
 
 
-def _logs(model: Model, rows: np.ndarray, observed: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(n, k) log-density of the cells of `columns` (k,), each given `observed`, from one pass; 0 where missing."""
-    known = ~np.isnan(rows[:, columns])
-    out, asked = np.zeros(known.shape), np.flatnonzero(known.any(1))
-    if not len(asked):
+def _logs(
+    model: Model, asked: Questions, rows: np.ndarray, index: np.ndarray, observed: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """(n, k) log-density of the cells of `columns` (k,) in the rows `index` (n,), each given `observed` (n, C), from one
+    pass; 0 where missing."""
+    known = ~np.isnan(rows[index][:, columns])
+    out, some = np.zeros(known.shape), np.flatnonzero(known.any(1))
+    if not len(some):
         return out
-    p = choice_probabilities(model, rows[asked], observed[asked])
-    for place, column in enumerate(columns):
-        own = known[asked, place]
-        cells = rows[asked[own], column]
-        out[asked[own], place] = log_of_cells(model, column, of_column(model.schema, p[own], column), cells)
+    for place, (column, p) in enumerate(zip(columns, asked.told(index[some], observed[some], columns), strict=True)):
+        own = known[some, place]
+        out[some[own], place] = log_of_cells(model, column, p[own], rows[index[some[own]], column])
     return out

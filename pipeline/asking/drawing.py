@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.asking.allowed import Allowed
 from pipeline.asking.cut import Cut, cut
-from pipeline.asking.passes import CHUNK_ROWS, Model, choice_probabilities, of_column
+from pipeline.asking.passes import CHUNK_ROWS, Model, Questions
 from pipeline.asking.rules import Rules, known_choices
 from pipeline.asking.units import Units
 
@@ -68,10 +68,11 @@ class Drawer:
         while left.any():
             todo = np.flatnonzero(left.any(1))
             column = np.where(left[todo], key[todo], np.inf).argmin(1)
-            p = choice_probabilities(self.model, sheet.rows[todo], ~np.isnan(sheet.rows[todo]))
+            asked, observed = Questions(self.model, sheet.rows[todo]), ~np.isnan(sheet.rows[todo])
             for c in np.unique(column):
-                own = column == c
-                self._fill_cells(sheet, todo[own], int(c), of_column(self.model.schema, p[own], int(c)), rng)
+                own = np.flatnonzero(column == c)
+                p = asked.told(own, observed[own], [int(c)])[0]
+                self._fill_cells(sheet, todo[own], int(c), p, rng)
             left[todo, column] = False
 
     def _fill_cells(self, sheet: Sheet, rows: np.ndarray, column: int, p: np.ndarray, rng: np.random.Generator) -> None:

@@ -140,7 +140,7 @@ def _seen_columns(text: str, pieces: list, units: Units) -> tuple[int, ...]:
         if piece.kind != "column":
             raise wrong(text, piece.at, f"before 'seen' there must be columns in parentheses. Got {piece.value!r}")
         unit = units[piece.value]
-        if unit.words is None and (np.diff(unit.edges) > 0).any() and not _few_values(unit):
+        if unit.words is None and (np.diff(unit.edges) > 0).any() and not few_values(unit):
             remedy = f"name its kind category (kinds={{{unit.name!r}: 'category'}})"
             raise wrong(
                 text, piece.at, f"{unit.name!r} has too many values to have been seen in combinations; {remedy}"
@@ -150,7 +150,7 @@ def _seen_columns(text: str, pieces: list, units: Units) -> tuple[int, ...]:
     return tuple(units[p.value].column for p in names)
 
 
-def _few_values(unit: object) -> bool:
+def few_values(unit: object) -> bool:
     """Whether every bin that has mass is an atom."""
     mass, width = np.asarray(unit.token.mass), np.diff(unit.edges)
     return len(mass) == len(width) and not mass[width > 0].any()

@@ -5,16 +5,18 @@ Shapes: N rows, C columns.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from pipeline.asking.passes import (
     BEYOND,
-    CHUNK_ROWS,
     UNSEEN,
     Model,
+    Questions,
     beyond,
-    choice_probabilities,
     choices_of,
+    chunk_rows,
     of_column,
 )
 
@@ -37,21 +39,38 @@ def surprise(model: Model, rows: np.ndarray, strange: np.ndarray | None = None, 
     strange = np.zeros(rows.shape, bool) if strange is None else strange
     empty = np.full((1, rows.shape[1]), np.nan, np.float32)
     alone = model.probabilities(empty, np.zeros(empty.shape, bool)) if against == "column" else None
-    for start in range(0, len(rows), CHUNK_ROWS):
-        part = slice(start, start + CHUNK_ROWS)
-        known = ~np.isnan(rows[part])
+    for start in range(0, len(rows), chunk_rows(model.schema)):
+        part = slice(start, start + chunk_rows(model.schema))
+        known, asked = ~np.isnan(rows[part]), Questions(model, rows[part])
         for column in range(rows.shape[1]):
-            asked = np.flatnonzero(known[:, column] | strange[part][:, column])
-            if len(asked):
-                out[start + asked, column] = _of_column(model, rows[part][asked], known[asked], column, alone)
+            some = np.flatnonzero(known[:, column] | strange[part][:, column])
+            if len(some):
+                observed = known[some]
+                observed[:, column] = False
+                p = asked.told(some, observed, [column])[0]
+                out[start + some, column] = _of_column(model, rows[part][some], known[some], column, p, alone)
     return out
 
 
-def _of_column(model: Model, rows: np.ndarray, known: np.ndarray, column: int, alone: np.ndarray | None) -> np.ndarray:
-    """(n,) surprise of one column; alone: (1, F) p of every choice when nothing is known, or None for the entropy."""
-    observed = known.copy()
-    observed[:, column] = False
-    p = of_column(model.schema, choice_probabilities(model, rows, observed), column)
+def cell_probabilities_of_all(model: Model, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(column, (N, W) p of its choices given the other known cells of each row), column by column."""
+    size = chunk_rows(model.schema)
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    asked = [Questions(model, part) for part in parts]
+    for column in range(rows.shape[1]):
+        found = []
+        for part, questions in zip(parts, asked, strict=True):
+            observed = ~np.isnan(part)
+            observed[:, column] = False
+            found.append(questions.told(np.arange(len(part)), observed, [column])[0])
+        yield column, np.concatenate(found)
+
+
+def _of_column(
+    model: Model, rows: np.ndarray, known: np.ndarray, column: int, p: np.ndarray, alone: np.ndarray | None
+) -> np.ndarray:
+    """(n,) surprise of one column with probabilities p (n, W); alone: (1, F) p of every choice when nothing is known, or
+    None for the entropy."""
     codes = np.where(known[:, column], rows[:, column], 0.0)
     choice, far = choices_of(model.schema, column, codes), beyond(model.schema, column, codes)
     own = np.take_along_axis(p, choice[:, None], 1)[:, 0]

@@ -19,6 +19,7 @@ import torch
 
 from kernels.task_sampling import TaskSpec
 from pipeline.base.params import Params, to_dict
+from pipeline.estimators.gap_mixture import mixture_of
 from pipeline.estimators.held_out import LEAVES, Answers, TreeChoice, ask, choose_pool, choose_trees, merged
 from pipeline.estimators.mixture import MixtureSampler
 from pipeline.estimators.pool import Pool
@@ -75,11 +76,13 @@ class Fit:
         if answers is not None:
             trees = choose_trees(answers) if answers[0].forest else trees
             pool, scores = choose_pool(answers, trees)
+            says_gap = [bool(t.gap_of) for t in self.schema.tokens]  # shares are wanted as they are, not sharpened
+            pool = replace(pool, power=np.where(says_gap, 1.0, pool.power))
             pool, spread = self._spread(folds, trees, pool)
         forest = self._forest(folds, trees, pool)
         used = tuple(f.network for f in folds if f.network is not None) if (pool.weight > 0).any() else ()
         size, network = self.params.sample.batch_size, to_dict(self.params.network)
-        sampler = MixtureSampler(self.schema, used, forest, pool, network=network, batch_size=size)
+        sampler = mixture_of(self.schema, used, forest, pool, network=network, batch_size=size)
         history = self.histories[0] if self.histories else History()
         return sampler, history, self._report(answers, trees, pool, scores, spread)
 
@@ -170,7 +173,7 @@ class Fit:
         for fold in folds:
             forest = None if fold.pilot is None else fold.pilot.limited_to(trees)
             networks = () if fold.network is None else (fold.network,)
-            parts.append((MixtureSampler(self.schema, networks, forest, pool), self.rows[fold.held_out]))
+            parts.append((mixture_of(self.schema, networks, forest, pool), self.rows[fold.held_out]))
         asked = replace(self.params.tasks, weights={"copied": 1.0, "column_missing": 1e-6})
         spec = spec_from_schema(asked, self.schema, self.schema.missing(self.rows))
         share, found = calibrated_share(Spread(parts, spec, self.seed))

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kernels.task_sampling import SOURCE, TARGET, TaskSpec, apply_missing, sample_tasks
+from kernels.task_sampling import SOURCE, TARGET, TaskSpec, sample_tasks
 from pipeline.estimators.pool import RULES, Pool, joined
 from pipeline.forest.forest import Forest, smoothed
 from pipeline.forest.inputs import choices
 from pipeline.model.sampler import Sampler
+from pipeline.rows.gap_tokens import shown, with_missing
 from pipeline.rows.schema import Schema
 
 QUESTION_STREAM = 5
@@ -72,11 +73,13 @@ def ask(
     row = np.repeat(index[:MOST_QUESTIONS], per_row)
     asked = rows[row]
     tasks = sample_tasks(spec, len(row), seed=seed, stream=QUESTION_STREAM)
-    role = apply_missing(tasks, schema.missing(asked), seed=seed).role
-    seen = role == SOURCE
-    shown = seen[:, schema.token_of_column]
-    words = None if network is None else network.probabilities(np.where(shown, asked, np.nan), shown)
-    view = None if forest is None else forest.view(np.where(shown, asked, np.nan).astype(np.float32), seen)
+    role = with_missing(tasks, schema.missing(asked), schema, seed=seed).role
+    observed = (role == SOURCE)[:, schema.token_of_column]
+    targets = (role == TARGET)[:, schema.token_of_column] if (schema.gap_tokens >= 0).any() else None
+    words = None if network is None else network.probabilities(np.where(observed, asked, np.nan), observed, targets)
+    seen = shown(role, schema)
+    known = np.where(seen[:, schema.token_of_column], asked, np.nan).astype(np.float32)
+    view = None if forest is None else forest.view(known, seen)
     truth, out = choices(asked, schema), []
     for i, token in enumerate(schema.tokens):
         cell = np.flatnonzero(role[:, i] == TARGET)

@@ -19,7 +19,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from numbers import Integral
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -33,22 +32,22 @@ from pipeline.base.params import Params, merge_params
 from pipeline.base.streams import progress
 from pipeline.datasets.table import RECOMMENDED
 from pipeline.estimators.asking import AskingMixin
+from pipeline.estimators.files import FilesMixin
 from pipeline.estimators.fit_model import fit_model
 from pipeline.estimators.frames import Given, back, labels_out, names_of, read
-from pipeline.estimators.mixture import MixtureSampler
+from pipeline.estimators.gap_mixture import with_gap_tokens_read
 from pipeline.estimators.presets import SHARPNESS, TASKS, Work, check_choices, work_for
-from pipeline.estimators.saved import marks_to_json, read_saved
-from pipeline.tables.codec import TableCodec, fit_codec
+from pipeline.rows.gap_tokens import gaps_of, with_gap_tokens
+from pipeline.tables.codec import fit_codec
 from pipeline.tables.columns import Column
 from pipeline.tables.containers import is_frame
 from pipeline.tables.inspection import wishes_from
-from pipeline.tables.values import to_json
 
 RECIPE: dict[str, dict] = OmegaConf.to_container(OmegaConf.from_dotlist(list(RECOMMENDED)))
 """The parameters of tables as a mapping of groups."""
 
 
-class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
+class BigLearnImputer(AskingMixin, FilesMixin, TransformerMixin, BaseEstimator):
     """Imputer for tables of numbers, categories, booleans and dates, with scikit-learn's conventions.
 
     model: "network", "forest", or "auto": both, joined column by column as held-out rows say (report_).
@@ -66,13 +65,16 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
     else every cell is text, as in a CSV file, and this is how numbers are written: "." or ",", with a mark of thousands
     ".,"; ",.", ", ".
     rules: between columns, as "start <= end", "a + b == total", "(city, country) seen": every generated and filled row keeps
-    them; training rows that do not are counted and named.
+    them; training rows that do not are counted and named. "learn": those that all training rows keep and that
+    `find_rules` proposes (found_rules_).
+    gaps: model which cells are missing as well, which costs a token for each column with gaps. Then what is missing of a row
+    says something of its other cells, and `generate(n, missing="as in the data")` leaves gaps as the table has them.
     strategy: what `transform` fills in: "best" (mean of a number, most probable category) or "draw" (one joint draw).
     validation_share: of the rows, held out to choose the weights that are kept.
     n_jobs: threads; None: 1, −1: all. random_state: of training and of draws. progress: show a bar.
 
     After `fit`: columns_ (what each column is, pipeline.tables.columns.Column), sampler_
-    (pipeline.estimators.mixture.MixtureSampler), codec_ (pipeline.tables.codec.TableCodec), history_ (of the first network),
+    (pipeline.estimators.mixture.MixtureSampler; with `gaps` pipeline.estimators.gap_mixture.GapSampler), codec_ (pipeline.tables.codec.TableCodec), history_ (of the first network),
     report_ (what was chosen and why), n_features_in_, feature_names_in_ (for text column names).
     """
 
@@ -95,7 +97,8 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         missing: list | dict[str, list] | None = None,
         formats: dict[str, str] | None = None,
         text_cells: str | None = None,
-        rules: list[str] | None = None,
+        rules: list[str] | str | None = None,
+        gaps: bool = False,
         strategy: str = "best",
         validation_share: float = 0.1,
         n_jobs: int | None = None,
@@ -119,6 +122,7 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         self.formats = formats
         self.text_cells = text_cells
         self.rules = rules
+        self.gaps = gaps
         self.strategy = strategy
         self.validation_share = validation_share
         self.n_jobs = n_jobs
@@ -146,10 +150,14 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         self.codec_ = fit_codec(named, params.prepare.table, wishes)
         rows = self._rows(given)
         self._learn_rules(given, rows)
+        schema = self.codec_.schema
+        if self.gaps:
+            schema = with_gap_tokens(schema, schema.missing(rows))
+            rows = gaps_of(rows, schema)
         with _threads(self.n_jobs) as threads:
-            self.sampler_, self.history_, self.report_ = fit_model(
+            sampler, self.history_, self.report_ = fit_model(
                 rows,
-                self.codec_.schema,
+                schema,
                 params,
                 work,
                 model=self.model,
@@ -158,6 +166,7 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
                 time_limit_s=self.time_limit_s or 0.0,
                 progress=self.progress,
             )
+        self.sampler_ = with_gap_tokens_read(sampler)
         self.sampler_.sharpness = SHARPNESS[self.spread]
         return self
 
@@ -227,48 +236,6 @@ class BigLearnImputer(AskingMixin, TransformerMixin, BaseEstimator):
         """What each column of the fitted table is."""
         check_is_fitted(self, "sampler_")
         return self.codec_.columns
-
-    # -- files -----------------------------------------------------------------------------------------
-    def save(self, folder: Path | str) -> None:
-        """Writes network, forest, mixture.json, schema.json and imputer.json to `folder`, all or nothing; no pickle."""
-        check_is_fitted(self, "sampler_")
-        settings = self.get_params(deep=False) | {"missing": marks_to_json(self.missing)}
-        if not isinstance(settings["random_state"], int | np.integer | None):
-            settings["random_state"] = None  # a generator's state is not part of what was learnt
-        fitted = {
-            "columns": names_of(self),
-            "library": self._library,
-            "axis_names": [to_json(name) for name in self._axis_names],
-            "labels": None if self._labels is None else [to_json(label) for label in self._labels],
-            "held_out": self.history_.held_out,
-            "best_step": self.history_.best_step,
-            "report": self.report_,
-            "seen": self.seen_,
-        }
-        self.sampler_.save(folder, {"imputer.json": {"settings": settings, "fitted": fitted}})
-
-    @classmethod
-    def load(cls, folder: Path | str) -> BigLearnImputer:
-        """The imputer that `save` wrote. Raises ValueError naming a file that is missing or damaged."""
-        from pipeline.training.fitting import History
-
-        file = Path(folder) / "imputer.json"
-        saved = read_saved(file)
-        try:
-            imputer = cls(**saved.settings)
-        except TypeError as error:
-            raise ValueError(f"{file} does not describe an imputer: {error!r}.") from error
-        imputer._labels, imputer._library, imputer._axis_names = saved.labels, saved.library, saved.axis_names
-        imputer.seen_, imputer.report_, imputer.n_features_in_ = saved.seen, saved.report, len(saved.columns)
-        imputer.history_ = History(saved.held_out, saved.best_step)
-        imputer.sampler_ = MixtureSampler.load(folder)
-        imputer.sampler_.sharpness = SHARPNESS[imputer.spread]
-        imputer.codec_ = TableCodec(imputer.sampler_.schema)
-        if len(imputer.codec_.columns) != imputer.n_features_in_:
-            raise ValueError(f"{file} and schema.json must describe the same columns. Save the imputer again.")
-        if saved.labels is not None and all(isinstance(label, str) for label in saved.labels):
-            imputer.feature_names_in_ = np.asarray(saved.labels, dtype=object)
-        return imputer
 
     # -- inside ----------------------------------------------------------------------------------------
     def _threads(self) -> AbstractContextManager[int]:

@@ -21,6 +21,7 @@ import torch
 
 from pipeline.base.files import replaced_folder, write_json, write_text
 from pipeline.estimators.pool import RULES, Pool, drawn, narrowed
+from pipeline.estimators.questions import Questions
 from pipeline.forest.forest import Forest
 from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
@@ -119,17 +120,22 @@ class MixtureSampler:
             out[open_rows, own] = self.pool.joined(*both, token)
         return out
 
+    def questions(self, rows: np.ndarray) -> Questions:
+        """(N, C) rows, NaN where missing, read once to be asked about a few tokens at a time; see Questions."""
+        self._share_threads()
+        return Questions(self.networks, self.forest, self.pool, rows)
+
     # -- inside --------------------------------------------------------------------------------------
     def _share_threads(self) -> None:
         """The forest answers with as many threads as torch computes with."""
         if self.forest is not None:
             self.forest.threads = torch.get_num_threads()
 
-    def _network(self, rows: np.ndarray, observed: np.ndarray) -> np.ndarray | None:
+    def _network(self, rows: np.ndarray, observed: np.ndarray, targets: np.ndarray | None = None) -> np.ndarray | None:
         """(N, F) geometric mean of the networks' probabilities, up to a constant factor a token; None: no network."""
         if not self.networks:
             return None
-        words = [n.probabilities(rows, observed) for n in self.networks]
+        words = [n.probabilities(rows, observed, targets) for n in self.networks]
         if len(words) == 1:
             return words[0]
         p = np.exp(np.mean([np.log(w.clip(1e-30)) for w in words], axis=0)) * (words[0] > 0)
@@ -145,10 +151,8 @@ class MixtureSampler:
             if not len(open_rows):
                 return rows
             column = np.where(left[open_rows], chance[0, open_rows], 2.0).argmin(1)
-            words = self._network(rows[open_rows], known[open_rows])
-            view = None
-            if self.forest is not None:
-                view = self.forest.view(rows[open_rows], known[open_rows][:, token_column])
+            words, seen = self._asked(rows[open_rows], known[open_rows], left[open_rows], column)
+            view = None if self.forest is None else self.forest.view(rows[open_rows], seen[:, token_column])
             for token in np.unique(self.schema.token_of_column[column]):
                 c = token_column[token]
                 index = np.flatnonzero(column == c)
@@ -158,6 +162,16 @@ class MixtureSampler:
                 at = open_rows[index]
                 rows[at, c] = self._value(p, int(token), chance[1, at, c], chance[2, at, c])
             known[open_rows, column], left[open_rows, column] = True, False
+            self._settle(rows, left, open_rows, column)
+
+    def _asked(
+        self, rows: np.ndarray, known: np.ndarray, left: np.ndarray, column: np.ndarray
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        """((n, F) words of the networks about `column` (n,) of each row, (n, C) cells that the forest may read)."""
+        return self._network(rows, known), known
+
+    def _settle(self, rows: np.ndarray, left: np.ndarray, index: np.ndarray, column: np.ndarray) -> None:
+        """Takes from `left` what the cells `column` (n,) just drawn in the rows `index` (n,) leave nothing to draw of."""
 
     def _value(self, p: np.ndarray, token: int, choice: np.ndarray, place: np.ndarray) -> np.ndarray:
         """(n,) values of `token` drawn from p (n, K); a bin's are uniform inside it."""

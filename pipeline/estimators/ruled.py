@@ -18,15 +18,18 @@ from sklearn.utils.validation import check_is_fitted
 from pipeline.asking.conditions import parse_conditions
 from pipeline.asking.constrained import CANDIDATES, Drawn, filled_rows, new_rows
 from pipeline.asking.drawing import Drawer, Sheet
+from pipeline.asking.finding import proposals
 from pipeline.asking.rules import Rules
 from pipeline.asking.units import Units
 from pipeline.estimators.frames import Given, names_of, new
+from pipeline.estimators.gapped import GapsMixin, gap_mass, gaps_in
 from pipeline.tables.coding import known_cells
 
 Where = str | Sequence[str] | None
+LEARN = "learn"
 
 
-class RuledMixin:
+class RuledMixin(GapsMixin):
     """Drawing under conditions and rules. Needs the imputer's codec_, sampler_, rules, and the reading of X."""
 
     def generate(
@@ -36,10 +39,13 @@ class RuledMixin:
         where: Where = None,
         rules: Sequence[str] | None = None,
         candidates: int = CANDIDATES,
+        missing: str = "none",
     ) -> pd.DataFrame:
         """`n` new rows drawn from the joint distribution of the modelled columns; identifiers are fresh ones.
 
-        Library, names and dtypes are those of the table that `fit` saw.
+        Library, names and dtypes are those of the table that `fit` saw. Rows are whole by default, whatever the table
+        lacks. missing: "as in the data" leaves gaps as the table has them, drawn together with the values; it needs
+        BigLearnImputer(gaps=True).
         where: conditions that every row meets, as "age >= 30", "state in CA, NY", "income is missing". One constrained
         column is exact; with several, rows are chosen among `candidates` a row by weight. rules: between columns, as
         "start <= end", beside those of `fit`. The result's `attrs` tell under conditions their mass, the candidates
@@ -50,19 +56,26 @@ class RuledMixin:
         if not isinstance(n, Integral) or n < 1:
             raise ValueError(f"'n' must be a whole number of at least 1. Got {n!r}.")
         seed = self._seed(random_state)
-        if not where and not rules and not self.rules:
+        if self._leaves_gaps(missing):
+            return self._generate_with_gaps(int(n), seed, where, rules, _checked(candidates))
+        if not where and not rules and not self._rules:
             with self._threads():
                 rows = self.sampler_.sample(int(n), seed)
             return new(self, self.codec_.new_frame(rows, seed))
         drawer = self._drawer(where, rules)
         with self._threads():
             drawn = new_rows(drawer, int(n), np.random.default_rng(seed), _checked(candidates))
+        drawn = replace(drawn, mass=drawn.mass * gap_mass(drawer, self.sampler_))
+        return self._new_frame(drawer, drawn, seed, told=bool(where))
+
+    def _new_frame(self, drawer: Drawer, drawn: Drawn, seed: int, *, told: bool) -> pd.DataFrame:
+        """Drawn rows as a table of the fitted one's library; told: with what the draw cost."""
         frame = self.codec_.new_frame(drawn.sheet.rows, seed)
         for unit in drawer.units.columns:  # what an equality settled, to full precision
             cells = frame[unit.name]
             if unit.words is None and not unit.step and not unit.seconds and cells.dtype == np.float64:
                 frame[unit.name] = drawn.sheet.values[:, unit.column]
-        return self._told(new(self, frame), drawn) if where else new(self, frame)
+        return self._told(new(self, frame), drawn) if told else new(self, frame)
 
     def _sample_where(
         self,
@@ -87,16 +100,23 @@ class RuledMixin:
         return out
 
     # -- rules of fit ----------------------------------------------------------------------------------------
+    @property
+    def _rules(self) -> list[str]:
+        """The rules of `fit`: given, or found where they were to be learnt."""
+        return self.found_rules_ if self.rules == LEARN else _texts(self.rules or [])
+
     def _learn_rules(self, given: Given, rows: np.ndarray) -> None:
         """Reads the rules, learns their combinations, and warns of training rows that break one; before any training."""
         self.seen_: dict[str, list] = {}
         self.broken_rules_: dict[str, list[int]] = {}
-        if not self.rules:
+        units = Units(self.codec_) if self.rules else None
+        values = units.exact(given.frame.set_axis(names_of(self), axis=1)) if units else None
+        self.found_rules_ = [p.text for p in proposals(units, values, rows)] if self.rules == LEARN else []
+        if not self._rules:
             return
-        units = Units(self.codec_)
-        rules = Rules.read(_texts(self.rules), units).learnt_from(rows)
+        rules = Rules.read(self._rules, units).learnt_from(rows)
         self.seen_ = {text: found.tolist() for text, found in rules.combinations().items()}
-        broken = rules.broken(units.exact(given.frame.set_axis(names_of(self), axis=1)), rows)
+        broken = rules.broken(values, rows)
         self.broken_rules_ = {text: np.flatnonzero(bad).tolist() for text, bad in broken.items()}
         for text, bad in self.broken_rules_.items():
             if bad:
@@ -111,7 +131,7 @@ class RuledMixin:
         self, given: Given, rows: np.ndarray, filled: np.ndarray, seed: int, *, best: bool
     ) -> tuple[Given, np.ndarray]:
         """(the table, (N, C) filled rows), in which rows that break a rule of `fit` are filled again, under the rules."""
-        if not self.rules:
+        if not self._rules:
             return given, filled
         drawer = self._drawer(None, None, best=best)
         values = drawer.units.exact(given.frame.set_axis(names_of(self), axis=1))
@@ -147,8 +167,8 @@ class RuledMixin:
 
     def _drawer(self, where: Where, rules: Sequence[str] | None, *, best: bool = False) -> Drawer:
         units = Units(self.codec_)
-        extra = [text for text in _texts(rules or []) if text not in _texts(self.rules or [])]
-        every = Rules.read([*_texts(self.rules or []), *extra], units, _arrays(self.seen_))
+        extra = [text for text in _texts(rules or []) if text not in self._rules]
+        every = Rules.read([*self._rules, *extra], units, _arrays(self.seen_))
         for rule in every.seen:
             if rule.text not in self.seen_:
                 raise ValueError(
@@ -156,7 +176,9 @@ class RuledMixin:
                     f"BigLearnImputer(rules=[{rule.text!r}])."
                 )
         conditions = parse_conditions(where, units) if where else {}
-        return Drawer(self.sampler_, units, conditions, every if every.texts else None, best)
+        drawer = Drawer(self.sampler_, units, conditions, every if every.texts else None, best)
+        gaps = gaps_in(drawer, self.sampler_)
+        return replace(drawer, model=self.sampler_.given(gaps)) if gaps else drawer
 
     @staticmethod
     def _tell_broken(drawer: Drawer, values: np.ndarray, rows: np.ndarray) -> None:

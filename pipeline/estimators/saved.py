@@ -12,7 +12,8 @@ from pipeline.estimators.presets import check_choices
 from pipeline.tables.values import from_json, to_json
 
 _OPTIONAL = {
-    "rules": list,
+    "rules": list | str,
+    "gaps": bool,
     "kinds": dict,
     "formats": dict,
     "text_cells": str,
@@ -27,7 +28,7 @@ _NEEDED = {"strategy": str, "progress": bool, "bins": int, "max_categories": int
 @dataclass(frozen=True)
 class Saved:
     """settings: arguments of the imputer. labels: names of the columns as the table had them, None for an array.
-    axis_names: of the axis of columns. seen: text of a `seen` rule → its combinations. held_out: (step, score) pairs."""
+    axis_names: of the axis of columns. seen: text of a `seen` rule → its combinations. found_rules: those that `fit` has learnt. held_out: (step, score) pairs."""
 
     settings: dict[str, Any]
     columns: list[str]
@@ -35,6 +36,7 @@ class Saved:
     library: str
     axis_names: list[Any]
     seen: dict[str, list]
+    found_rules: list[str]
     held_out: list[tuple]
     best_step: int
     report: dict[str, Any]
@@ -55,8 +57,9 @@ def read_saved(file: Path) -> Saved:
             _check(name, value, kind)
         if labels is not None and (len(labels) != len(columns) or len({str(v) for v in labels}) != len(labels)):
             raise ValueError(f"'labels' must name each of {len(columns)} columns")
+        found = [str(text) for text in fitted.get("found_rules", [])]
         held_out = [tuple(pair) for pair in fitted["held_out"]]
-        return Saved(settings, columns, labels, library, names, seen, held_out, fitted["best_step"], report)
+        return Saved(settings, columns, labels, library, names, seen, found, held_out, fitted["best_step"], report)
     except FileNotFoundError as error:
         raise ValueError(
             f"'folder' must hold a saved imputer. Got {file.parent}, which has no imputer.json."

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.task_sampling import TARGET, TaskSpec, apply_missing, sample_tasks
+from kernels.task_sampling import TARGET, TaskSpec, sample_tasks
 from pipeline.estimators.mixture import MixtureSampler
+from pipeline.rows.gap_tokens import with_missing
 
 SPREAD_STREAM = 6
 DRAWS, MOST_ROWS, FEWEST_ROWS = 3, 240, 120  # a row is asked several times where there are few
@@ -35,7 +36,7 @@ class Spread:
             times = max(1, -(-min(FEWEST_ROWS, most) // max(1, len(rows) * len(parts))))
             rows = np.repeat(rows[: most // len(parts)], times, axis=0)
             tasks = sample_tasks(spec, len(rows), seed=seed + i, stream=SPREAD_STREAM)
-            role = apply_missing(tasks, sampler.schema.missing(rows), seed=seed).role
+            role = with_missing(tasks, sampler.schema.missing(rows), sampler.schema, seed=seed).role
             gap = (role == TARGET)[:, sampler.schema.token_of_column]
             self.cases.append((sampler, rows, gap))
 

@@ -29,6 +29,7 @@ LABEL_DRAWS = 12  # images given a label, side by side
 CAPTION_NAMES = 4  # attributes in the name of a line, at most
 CLASSES_DRAWN = 30  # lines of the sheet of classes, at most
 MARGINALS_DRAWN = 12  # columns of a table, at most
+PLACE_BINS = 10
 
 
 def example_rows(schema: Schema, rows: np.ndarray, n: int) -> np.ndarray:
@@ -148,6 +149,21 @@ def save_confusion(path: Path, shares: np.ndarray, names: list[str]) -> None:
     """Writes the confusion of drawn labels, unless there are more classes than can be read."""
     if len(names) <= CLASSES_DRAWN:
         write_bytes(path, charts.png(charts.matrix(shares, names, "drawn label", "true label")))
+
+
+def save_calibration(path: Path, levels: list[dict[str, float]], places: np.ndarray) -> None:
+    """Writes the chart of central intervals, share inside against level, and of the places of numbers (P,), whose density is 1
+    where probabilities are right."""
+    nominal = [line["level"] for line in levels]
+    density, edges = np.histogram(places, PLACE_BINS, (0.0, 1.0), density=True)
+    middle = (edges[:-1] + edges[1:]) / 2
+    panels = {
+        "Numbers inside their central interval": {
+            "model": (nominal, [line["covered"] for line in levels]), "calibrated": ([0, 1], [0, 1]),
+        },
+        "Density of the numbers' places": {"model": (middle, density), "calibrated": ([0, 1], [1, 1])},
+    }  # fmt: skip
+    write_bytes(path, charts.png(charts.lines(panels, "level of the interval; place, 0 to 1", columns=2)))
 
 
 def save_marginals(path: Path, samples: np.ndarray, rows: np.ndarray, schema: Schema) -> None:

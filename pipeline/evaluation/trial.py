@@ -14,6 +14,7 @@ import pandas as pd
 
 from pipeline.base.streams import progress
 from pipeline.estimators.imputer import BigLearnImputer
+from pipeline.evaluation.cell_scores import cell_scores
 from pipeline.evaluation.gap_scores import Case, score
 from pipeline.evaluation.peers import mean_fill, missforest
 from pipeline.tables.codec import describe_all
@@ -28,13 +29,15 @@ HELD_OUT_SHARE = 0.3  # of the rows
 HIDDEN_SHARE = 0.3  # of the known cells
 DRAWS = 10
 SHOWN = ("w1", "energy_score", "rmse", "rmse_best", "accuracy", "coverage")
+CELLS = "BigLearn, cell by cell"  # what the fitted model says of known cells given the rest of their rows
 
 
 def trial(frame: pd.DataFrame, imputer: BigLearnImputer, seed: int, rows: int = 5000) -> dict[str, dict[str, float]]:
     """Method → score → value of `imputer` (fitted here), a MissForest-style chain, and means with commonest categories.
 
     rows: training rows, at most; half as many are scored. Scores: see pipeline.evaluation.gap_scores; w1 and energy_score judge
-    draws, rmse their mean, rmse_best and accuracy the best guesses. Raises TableError for a table that cannot be used.
+    draws, rmse their mean, rmse_best and accuracy the best guesses. Under CELLS: whether the probabilities of single cells are
+    right and find wrong cells (pipeline.evaluation.cell_scores), on the scored rows. Raises TableError for a table that cannot be used.
     """
     case = hidden_case(frame, seed, rows)
     out = {}
@@ -46,11 +49,12 @@ def trial(frame: pd.DataFrame, imputer: BigLearnImputer, seed: int, rows: int = 
             if method is None:
                 imputer.fit(seen)
                 found = score(case, imputer.transform(gaps), imputer.sample(gaps, DRAWS))
+                cells = cell_scores(imputer.sampler_, imputer.codec_.rows(case.test), seed).metrics()
             else:
                 method.fit(seen)
                 found = score(case, method.best(gaps), method.draw(gaps, DRAWS))
             out[name] = {k: round(float(found[k]), 4) for k in SHOWN if k in found}
-    return out
+    return out | {CELLS: {k: round(v, 4) for k, v in cells.items()}}
 
 
 def hidden_case(frame: pd.DataFrame, seed: int, rows: int) -> Case:

@@ -29,7 +29,7 @@ from safetensors.numpy import save as save_arrays
 
 from pipeline.base.files import check_sha256, replaced_folder, sha256, write_bytes, write_json, write_text
 from pipeline.forest.gaussian import Gaussian
-from pipeline.forest.inputs import inputs_of, places
+from pipeline.forest.inputs import inputs_of, places, without_own
 from pipeline.forest.trees import ARRAYS, Trees
 from pipeline.rows.schema import Schema
 
@@ -102,6 +102,10 @@ class Forest:
             own += column.shares[kind] * told
         return smoothed(own, mass)
 
+    def reads_means(self, token: int) -> bool:
+        """Whether trees of `token` read the Gaussian's means."""
+        return any(kind != "raw" for kind in self.columns[token].shares)
+
     def by_kind(
         self, view: View, index: np.ndarray, token: int, kinds: list[str], leaves: tuple[int, ...]
     ) -> dict[tuple[str, int], np.ndarray]:
@@ -111,8 +115,7 @@ class Forest:
         cuts = cuts_of(self.schema, token)
         for start in range(0, len(index), CHUNK):
             part = index[start : start + CHUNK]
-            visible = view.seen[part].copy()
-            visible[:, token] = False
+            visible = without_own(view.seen[part], self.schema, token)
             guesses = None if view.means is None else self._guesses(view.means[part], token)
             plain = inputs_of(view.place[part], visible, column.orders, None)
             wide = plain if guesses is None else np.concatenate([plain, guesses.astype(np.float32)], 1)

@@ -44,22 +44,26 @@ class Gaussian:
         """
         known = observed[:, np.repeat(np.arange(len(self.start) - 1), np.diff(self.start))]
         out = np.where(known, values, 0.0)
+        bits = np.ascontiguousarray(np.packbits(observed, axis=1))
+        order = np.argsort(bits.view(np.dtype((np.void, bits.shape[1])))[:, 0], kind="stable")  # one factor a pattern
 
         def fill(a: int, b: int) -> None:
-            conditional_means(self.mean, self.precision, known[a:b], out[a:b])
+            conditional_means(self.mean, self.precision, known, order[a:b], out)
 
         in_parallel(fill, len(out), 8 * known.shape[1] ** 2, threads)
         return out
 
 
 def participating(schema: Schema) -> np.ndarray:
-    """(L + 1,) int64 first dimension of each token: numbers first come, then categories of few levels, up to the most."""
+    """(L + 1,) int64 first dimension of each token: numbers first come, then categories of few levels, up to the most; what
+    says that a cell is missing takes no part."""
     wanted = np.zeros(schema.n_tokens, np.int64)
     left = MOST_DIMENSIONS
     for numbers in (True, False):
         for i, token in enumerate(schema.tokens):
             size = 1 if token.binned else token.width
-            if token.binned == numbers and size <= min(left, MOST_LEVELS) and token.width > 1:
+            apt = token.width > 1 and not token.gap_of
+            if apt and token.binned == numbers and size <= min(left, MOST_LEVELS):
                 wanted[i] = size
                 left -= size
     return np.concatenate([[0], np.cumsum(wanted)])
@@ -106,31 +110,33 @@ def fit_gaussian(rows: np.ndarray, schema: Schema, most_rows: int = 4000) -> Gau
     return Gaussian(mean, np.linalg.inv(covariance), start)
 
 
-@njit(cache=True)
-def conditional(mean, precision, known, row, inverse, hidden):
-    """Fills the hidden entries of row (D,) with their conditional means; returns how many, their places in hidden (D,),
-    and the conditional covariance of them in inverse (D, D).
-
-    x_M = μ_M − Λ_MM⁻¹ Λ_MS (x_S − μ_S), by the Cholesky factor of Λ_MM.
-    """
-    d = len(mean)
+@njit(cache=True, nogil=True)
+def factorise(precision, known, hidden, factor):
+    """How many entries known (D,) leaves open; their places go to hidden (D,), the Cholesky factor of their Λ_MM to
+    factor (D, D)."""
     m = 0
-    for i in range(d):
+    for i in range(len(known)):
         if not known[i]:
             hidden[m] = i
             m += 1
-    factor = np.zeros((m, m))
-    pull = np.zeros(m)
     for a in range(m):
-        i = hidden[a]
-        for k in range(d):
-            if known[k]:
-                pull[a] -= precision[i, k] * (row[k] - mean[k])
         for b in range(a + 1):
-            total = precision[i, hidden[b]]
+            total = precision[hidden[a], hidden[b]]
             for k in range(b):
                 total -= factor[a, k] * factor[b, k]
             factor[a, b] = np.sqrt(max(total, 1e-12)) if a == b else total / factor[b, b]
+    return m
+
+
+@njit(cache=True, nogil=True)
+def fill_hidden(mean, precision, known, m, hidden, factor, row):
+    """Fills the m hidden entries of row (D,) with x_M = μ_M − Λ_MM⁻¹ Λ_MS (x_S − μ_S); from `factorise`: hidden, factor."""
+    pull = np.zeros(m)
+    for a in range(m):
+        i = hidden[a]
+        for k in range(len(mean)):
+            if known[k]:
+                pull[a] -= precision[i, k] * (row[k] - mean[k])
     for a in range(m):
         for k in range(a):
             pull[a] -= factor[a, k] * pull[k]
@@ -141,9 +147,12 @@ def conditional(mean, precision, known, row, inverse, hidden):
         pull[a] /= factor[a, a]
     for a in range(m):
         row[hidden[a]] = mean[hidden[a]] + pull[a]
-    if inverse.shape[0] == 0:
-        return m
-    for column in range(m):  # Λ_MM⁻¹ column by column
+
+
+@njit(cache=True, nogil=True)
+def invert(m, factor, inverse):
+    """Λ_MM⁻¹ in the first m rows and columns of inverse (D, D), column by column from its factor (D, D)."""
+    for column in range(m):
         for a in range(column, m):
             total = 1.0 if a == column else 0.0
             for k in range(column, a):
@@ -156,14 +165,19 @@ def conditional(mean, precision, known, row, inverse, hidden):
             for k in range(a + 1, m):
                 total -= factor[k, a] * inverse[k, column]
             inverse[a, column] = total / factor[a, a]
-    return m
 
 
 @njit(cache=True, nogil=True)
-def conditional_means(mean, precision, known, out):
-    """Fills the entries of out (N, D) that known (N, D) leaves open with their conditional means."""
-    for n in range(len(out)):
-        conditional(mean, precision, known[n], out[n], np.empty((0, 0)), np.empty(len(mean), np.int64))
+def conditional_means(mean, precision, known, order, out):
+    """Fills the entries of out (N, D) that known (N, D) leaves open with their conditional means, in the rows `order`
+    (n,); neighbours of one pattern share the factor."""
+    d = len(mean)
+    hidden, factor, m = np.empty(d, np.int64), np.empty((d, d)), 0
+    for i in range(len(order)):
+        n = order[i]
+        if i == 0 or (known[n] != known[order[i - 1]]).any():
+            m = factorise(precision, known[n], hidden, factor)
+        fill_hidden(mean, precision, known[n], m, hidden, factor, out[n])
 
 
 @njit(cache=True)
@@ -171,10 +185,13 @@ def moments(mean, precision, known, values):
     """((D,) sum of E x, (D, D) sum of E x xᵀ) over the rows, given what is known of values (N, D)."""
     d = len(mean)
     first, second = np.zeros(d), np.zeros((d, d))
-    inverse, hidden, row = np.empty((d, d)), np.empty(d, np.int64), np.empty(d)
+    inverse, factor, hidden, row, m = np.empty((d, d)), np.empty((d, d)), np.empty(d, np.int64), np.empty(d), 0
     for n in range(len(values)):
         row[:] = values[n]
-        m = conditional(mean, precision, known[n], row, inverse, hidden)
+        if n == 0 or (known[n] != known[n - 1]).any():
+            m = factorise(precision, known[n], hidden, factor)
+            invert(m, factor, inverse)
+        fill_hidden(mean, precision, known[n], m, hidden, factor, row)
         for i in range(d):
             first[i] += row[i]
             for k in range(d):

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from kernels.task_sampling import SOURCE, TARGET, TaskSpec, apply_missing, sample_tasks
+from kernels.task_sampling import TARGET, TaskSpec, sample_tasks
 from pipeline.forest.forest import KINDS, Column, Forest
 from pipeline.forest.gaussian import Gaussian, fit_gaussian
-from pipeline.forest.inputs import choices, inputs_of, level_order, places
+from pipeline.forest.inputs import choices, inputs_of, level_order, places, without_own
 from pipeline.forest.trees import grow
+from pipeline.rows.gap_tokens import shown, with_missing
 from pipeline.rows.schema import Schema
 
 TASK_STREAM = 3
@@ -38,11 +39,12 @@ class Growth:
 
 @dataclass(frozen=True)
 class Samples:
-    """Every row under every task. row: (n,) of the table; role: (n, L); place: (N, L); choice: (N, L) int64;
+    """Every row under every task. row: (n,) of the table; role: (n, L); seen: (n, L) tokens that are shown; place: (N, L); choice: (N, L) int64;
     values, means: (n, D) of the Gaussian, or None."""
 
     row: np.ndarray
     role: np.ndarray
+    seen: np.ndarray
     place: np.ndarray
     choice: np.ndarray
     means: np.ndarray | None
@@ -94,11 +96,12 @@ def _samples(
     row = np.arange(total) % len(rows)
     missing = schema.missing(rows)
     tasks = sample_tasks(spec, total, seed=seed, stream=TASK_STREAM)
-    role = apply_missing(tasks, missing[row], seed=seed).role
+    role = with_missing(tasks, missing[row], schema, seed=seed).role
+    seen = shown(role, schema)
     means = None
     if gaussian is not None:
-        means = gaussian.means(gaussian.read(rows, schema)[row], role == SOURCE, n_jobs)
-    return Samples(row, role, places(rows, schema), choices(rows, schema), means)
+        means = gaussian.means(gaussian.read(rows, schema)[row], seen, n_jobs)
+    return Samples(row, role, seen, places(rows, schema), choices(rows, schema), means)
 
 
 def _column(
@@ -121,7 +124,7 @@ def _column(
         None if other.binned else _order(samples, row, choice, schema, i, token)
         for i, other in enumerate(schema.tokens)
     ]
-    visible = samples.role[own] == SOURCE
+    visible = without_own(samples.seen[own], schema, token)
     plain = inputs_of(samples.place[row], visible, orders, None)
     value = np.zeros(len(own)) if not t.binned else (rows[row, t.columns[0]] - t.center) / t.scale
     grown = {}

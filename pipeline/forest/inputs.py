@@ -67,6 +67,15 @@ def level_order(levels: np.ndarray, width: int, told: np.ndarray, told_width: in
     return order
 
 
+def without_own(seen: np.ndarray, schema: Schema, token: int) -> np.ndarray:
+    """(n, L) bool tokens that trees of `token` may read, of those seen (n, L): not itself, nor whether it is missing."""
+    out = seen.copy()
+    out[:, token] = False
+    if schema.gap_tokens[token] >= 0:
+        out[:, schema.gap_tokens[token]] = False
+    return out
+
+
 def inputs_of(
     place: np.ndarray, visible: np.ndarray, orders: list[np.ndarray | None], guesses: np.ndarray | None
 ) -> np.ndarray:

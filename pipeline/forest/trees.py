@@ -184,9 +184,10 @@ def range_of(row, tree, leaf, roots, feature, threshold, right, start):
 
 @njit(cache=True, nogil=True)
 def count_choices(inputs, leaf, roots, feature, threshold, right, start, members, out):
-    """Adds to out (n, K) the mean over trees of the shares of each choice where inputs (n, I) end."""
-    for n in range(len(inputs)):
-        for t in range(len(roots)):
+    """Adds to out (n, K) the mean over trees of the shares of each choice where inputs (n, I) end; tree by tree, for one
+    tree stays in the cache."""
+    for t in range(len(roots)):
+        for n in range(len(inputs)):
             begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
             share = 1.0 / (len(roots) * max(end - begin, 1))
             for i in range(begin, end):
@@ -196,8 +197,8 @@ def count_choices(inputs, leaf, roots, feature, threshold, right, start, members
 @njit(cache=True, nogil=True)
 def count_shifted(inputs, guess, cuts, leaf, roots, feature, threshold, right, start, members, out):
     """`count_choices` of residuals: each member plus guess (n,) counts in the bin that cuts (K − 1,) give."""
-    for n in range(len(inputs)):
-        for t in range(len(roots)):
+    for t in range(len(roots)):
+        for n in range(len(inputs)):
             begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
             share = 1.0 / (len(roots) * max(end - begin, 1))
             for i in range(begin, end):

@@ -131,17 +131,21 @@ class Sampler:
         return np.where(observed, rows, out)
 
     @torch.inference_mode()
-    def probabilities(self, rows: np.ndarray, observed: np.ndarray | None = None) -> np.ndarray:
-        """(N, F) float64 p(choice of a token | observed cells), at every token not observed, 0 elsewhere; F features.
+    def probabilities(
+        self, rows: np.ndarray, observed: np.ndarray | None = None, targets: np.ndarray | None = None
+    ) -> np.ndarray:
+        """(N, F) float64 p(choice of a token | observed cells), at every target, 0 elsewhere; F features.
 
-        For a generator of order one_by_one, whose tokens are all choices: exact, one pass, no draw. rows, observed: as
-        in `complete`. Raises as `complete` does, and ValueError for any other order.
+        For a generator of order one_by_one, whose tokens are all choices: exact, one pass, no draw. rows, observed,
+        targets: as in `complete`. Raises as `complete` does, and ValueError for any other order.
         """
         if self.generator.order != "one_by_one":
             raise ValueError(f"'network.order' must be one_by_one for probabilities. Got {self.generator.order}.")
         rows = self.schema.check_rows(rows).astype(np.float32)
         observed = ~np.isnan(rows) if observed is None else _checked_mask(observed, rows, "observed")
-        role = self._roles(observed, ~observed)
+        role = self._roles(
+            observed, ~observed if targets is None else _checked_mask(targets, rows, "targets") & ~observed
+        )
         features = self.schema.encode(np.where(observed, rows, np.nan))
         device = self.generator.token_of_feature.device
         out = np.empty((len(rows), self.schema.n_features))

@@ -33,6 +33,19 @@ HEADLINES = (
     ("pca_fid", "Joint FID, principal components", "number", {"pca_fid_real": "real rows"}),
     ("wasserstein_mean", "Wasserstein-1 of a column, σ", "number", {"wasserstein_mean_real": "real rows"}),
     ("correlation_distance", "Correlation distance", "number", {"correlation_distance_real": "real rows"}),
+    (
+        "cell_log_score",
+        "Log score of a cell given its row, nats",
+        "number",
+        {"cell_log_score_marginal": "its column's shares"},
+    ),
+    (
+        "cell_interval_80",
+        "Numbers in their 80 % interval",
+        "percent",
+        {"cell_interval_50": "50 % interval", "cell_interval_95": "95 % interval"},
+    ),
+    ("wrong_cells", "Wrong cells found, average precision", "number", {"wrong_cells_chance": "chance"}),
     ("min_class_share", "Rarest class in joint samples", "percent", {"min_class_share_real": "of the training rows"}),
     ("joint_label_agreement", "Joint label agreement", "percent", {"classifier_accuracy": "on real images"}),
     (

@@ -78,6 +78,9 @@ class Schema:
             raise ValueError(f"Schema: its tokens must have at most {MAX_FEATURES} features.")
         if self.image is not None and not 0 < math.prod(self.image) <= len(self.columns):
             raise ValueError(f"Schema: 'image' must have 1 to {len(self.columns)} pixels. Got {self.image}.")
+        strange = {t.gap_of for t in self.tokens if t.gap_of} - {t.name for t in self.tokens if not t.gap_of}
+        if strange:
+            raise ValueError(f"Schema: 'gap_of' must name a token that is no gap itself. Got {sorted(strange)[:5]}.")
         if self.label and self.label not in {t.name for t in self.tokens}:
             raise ValueError(f"Schema: 'label' must name a token. Got {self.label!r}.")
 
@@ -136,6 +139,15 @@ class Schema:
             if t.name == name:
                 return i
         raise KeyError(f"No token {name!r}; the schema has {[t.name for t in self.tokens][:20]}.")
+
+    @cached_property
+    def gap_tokens(self) -> np.ndarray:
+        """(L,) int64: of each token, the one that says whether its cell is missing; −1 where none does."""
+        out = np.full(self.n_tokens, -1, np.int64)
+        for i, t in enumerate(self.tokens):
+            if t.gap_of:
+                out[self.index(t.gap_of)] = i
+        return out
 
     @property
     def label_token(self) -> int | None:
@@ -259,7 +271,11 @@ class Schema:
 
     # -- files -----------------------------------------------------------------------------------
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        raw = asdict(self)
+        for token in raw["tokens"]:
+            if not token["gap_of"]:
+                del token["gap_of"]
+        return json.dumps(raw, ensure_ascii=False)
 
     @staticmethod
     def from_json(text: str) -> Schema:

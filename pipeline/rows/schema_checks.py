@@ -9,7 +9,8 @@ def check_types(raw: dict) -> None:
     """Raises TypeError for a value that JSON allows where a schema does not; sizes are checked by the classes."""
     number, whole, text = (int, float), (int,), (str,)
     for token in raw["tokens"]:
-        _check_type("name, modality, group", [token["name"], token["modality"], token["group"]], text)
+        words = [token["name"], token["modality"], token["group"], token.get("gap_of", "")]
+        _check_type("name, modality, group, gap_of", words, text)
         _check_type("columns, width, position", [*token["columns"], token["width"], *token.get("position", ())], whole)
         scalars = [token.get("center", 0.0), token.get("scale", 1.0)]
         _check_type("center, scale, edges, mass", scalars + token.get("edges", []) + token.get("mass", []), number)

@@ -21,6 +21,7 @@ class Token:
     center, scale: feature = (value − center) / scale; the unit of errors where binned, unused for categories.
     edges: width + 1 bin edges of a binned number, not decreasing, in the source's units; else empty.
     mass: share of the training values in each bin or category; what has none is never drawn. Empty: not known.
+    gap_of: name of the token whose cell this one says to be known (0) or missing (1); "" for any other token.
     """
 
     name: str
@@ -33,12 +34,15 @@ class Token:
     scale: float = 1.0
     edges: tuple[float, ...] = ()
     mass: tuple[float, ...] = ()
+    gap_of: str = ""
 
     def __post_init__(self) -> None:
         if self.modality not in MODALITIES:
             raise ValueError(f"Token {self.name!r}: 'modality' must be one of {MODALITIES}. Got {self.modality!r}.")
         if self.modality == "categorical" and len(self.columns) != 1:
             raise ValueError(f"Token {self.name!r}: a categorical token owns one column. Got {len(self.columns)}.")
+        if self.gap_of and (self.modality, self.width) != ("categorical", 2):
+            raise ValueError(f"Token {self.name!r}: 'gap_of' needs two categories. Got {self.modality}, {self.width}.")
         if self.edges:
             self._check_edges()
         elif self.modality != "categorical" and self.width != len(self.columns):

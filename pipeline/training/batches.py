@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, Tasks, apply_missing
+from kernels.task_sampling import HIDDEN, SOURCE, TARGET, TaskBank, Tasks
+from pipeline.rows.gap_tokens import with_missing
 from pipeline.rows.permutation import permuted
 from pipeline.rows.row_file import RowFile
 from pipeline.rows.schema import Schema
@@ -179,9 +180,8 @@ class BatchReader:
     def _tasks(self, index: np.ndarray, missing: np.ndarray, numbers: np.ndarray) -> tuple[Tasks, Tasks | None]:
         """The tasks, and those of their communication pairs, of the bank's rows `index`; missing: (B, L) bool."""
         tasks, other = self.bank.pairs(index) if self.pairs else (self.bank.tasks(index), None)
-        if missing.any():
-            tasks = apply_missing(tasks, missing, numbers=numbers)
-            other = apply_missing(other, missing, numbers=numbers) if other is not None else None
+        tasks = with_missing(tasks, missing, self.schema, numbers=numbers)
+        other = with_missing(other, missing, self.schema, numbers=numbers) if other is not None else None
         return tasks, other
 
     def _counts(self, role: np.ndarray) -> Counts:

@@ -95,3 +95,19 @@ def test_a_model_of_images_is_refused_in_one_sentence(model, tmp_path):
     for command in (["sample", model, 3, "--where", "label == 3"], ["score", model, tmp_path / "x.csv"]):
         code, _, error = biglearn(*command, "-o", tmp_path / "out.csv")
         assert code == 1 and "must hold a model of a table" in error and error.count("\n") == 1
+
+
+def test_gaps_as_in_the_data(table_model, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.integers(0, 50, 120), "b": rng.choice(list("xyz"), 120)})
+    frame.loc[rng.random(120) < 0.4, "b"] = None
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    model, out = tmp_path / "gap-model", tmp_path / "rows.csv"
+    settings = [x for s in ("gaps=true", "model=network", "steps=20", "width=16", "depth=1") for x in ("--set", s)]
+    assert biglearn("fit", tmp_path / "table.csv", "-o", model, *settings)[0] == 0
+    code, _, error = biglearn("sample", model, 80, "-o", out, "--missing", "as-in-the-data")
+    assert code == 0 and pd.read_csv(out)["b"].isna().any(), error
+    assert biglearn("sample", model, 80, "-o", out, "--force")[0] == 0
+    assert not pd.read_csv(out).isna().to_numpy().any()
+    code, _, error = biglearn("sample", table_model, 5, "-o", tmp_path / "no.csv", "--missing", "as-in-the-data")
+    assert code == 1 and "gaps=False; fit BigLearnImputer(gaps=True), or `biglearn fit … --set gaps=true`" in error

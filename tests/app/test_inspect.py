@@ -37,3 +37,15 @@ def test_faults_are_one_line(tmp_path):
         assert (
             code == 1 and message in error.splitlines()[-1] and "Traceback" not in error
         )  # a line on the file may go before
+
+
+def test_rules_that_all_rows_keep(tmp_path):
+    file = tmp_path / "orders.csv"
+    lines = [f"{i % 37},{i % 11},{i % 37 + i % 11},{['CA', 'NY', 'TX'][i % 3]}" for i in range(120)]
+    file.write_text("\n".join(["net,tax,total,state", *lines]) + "\n", encoding="utf8")
+    code, out, error = biglearn("inspect", file, "--rules")
+    assert (
+        code == 0 and "Rules that all rows keep" in out and "  net + tax == total  120 rows; the parts add up" in out
+    ), error
+    file.write_text(SURVEY, encoding="utf8")
+    assert "Rules that all rows keep: none found." in biglearn("inspect", file, "--rules")[1]

@@ -9,7 +9,7 @@ import pytest
 from pipeline.estimators.imputer import BigLearnImputer
 from pipeline.evaluation.gap_scores import coverage, score
 from pipeline.evaluation.peers import mean_fill, missforest
-from pipeline.evaluation.trial import comparable, hidden_case, trial
+from pipeline.evaluation.trial import CELLS, comparable, hidden_case, trial
 from pipeline.tables.errors import TableError
 from pipeline.tables.inspection import inspect
 
@@ -74,7 +74,8 @@ def test_coverage_of_draws_from_the_truth_is_what_chance_gives(values):
 
 def test_a_trial_compares_methods_on_one_case():
     found = trial(frame_of(), BigLearnImputer(steps=4, max_epochs=1, width=16, progress=False), seed=0, rows=60)
-    assert list(found) == ["BigLearn", "MissForest-style", "mean, commonest"]
+    assert list(found) == ["BigLearn", "MissForest-style", "mean, commonest", CELLS]
+    assert {"cell_interval_80", "cell_log_score", "cell_log_score_marginal", "wrong_cells"} <= found[CELLS].keys()
     assert all(np.isfinite(list(scores.values())).all() for scores in found.values())
     assert {"w1", "energy_score", "rmse", "accuracy", "coverage"} <= found["BigLearn"].keys()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 
+from pipeline.base.data_groups import TableParams
 from pipeline.base.files import write_array, write_json, write_text
 from pipeline.base.model_groups import NetworkParams
 from pipeline.base.params import Params, merge_params, to_dict
@@ -17,6 +20,7 @@ from pipeline.model.network_files import save_network
 from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.schema import Schema
 from pipeline.rows.tokens import Token
+from pipeline.tables.codec import fit_codec
 
 NETWORK = NetworkParams(width=8, depth=1, heads=2, noise_width=4)
 EVALUATE = {
@@ -86,3 +90,18 @@ def project(root: Path, schema: Schema, rows: np.ndarray, **changes: object) -> 
     torch.manual_seed(1)
     save_network(where.generator, Generator(schema, NETWORK), {"network": to_dict(NETWORK), "batch_size": 64}, schema)
     return merge_params({"network": to_dict(NETWORK), "evaluate": {**EVALUATE, **changes}}), where
+
+
+def users_table(root: Path, n: int = 800) -> tuple[Params, Paths]:
+    """A project of a table as people have them, read by its codec; its untrained generator gives probabilities."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=n)
+    frame = pd.DataFrame({"x": x, "y": x + 0.3 * rng.normal(size=n), "side": np.where(x > 0, "right", "left")})
+    codec = fit_codec(frame.mask(rng.random(frame.shape) < 0.1), TableParams())
+    rows = codec.rows(frame)
+    params, where = project(root, codec.schema, rows, baselines=False)
+    params = replace(params, evaluate=replace(params.evaluate, rows=200))
+    network = NetworkParams(width=8, depth=1, heads=2, noise_width=4, order="one_by_one")
+    generator = Generator(codec.schema, network)
+    save_network(where.generator, generator, {"network": to_dict(network), "batch_size": 64}, codec.schema)
+    return params, where

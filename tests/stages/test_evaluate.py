@@ -121,6 +121,18 @@ def test_a_table_with_missing_cells(tmp_path):
     assert list(shown[0]) == ["which rows", "size", "weight", "sign", "colour"]
 
 
+def test_a_user_s_table_is_judged_cell_by_cell(tmp_path):
+    """Of an untrained generator of order one_by_one, which draws from the columns' own shares."""
+    params, where = case.users_table(tmp_path)
+    metrics = run(params, where)
+    assert abs(metrics["cell_log_score"] - metrics["cell_log_score_marginal"]) < 0.3
+    assert metrics["cell_interval_50"] < metrics["cell_interval_80"] < metrics["cell_interval_95"] <= 1
+    assert 0 < metrics["cell_confidence"] < 1 and 0 < metrics["wrong_cells_chance"] < 0.1
+    levels = lines_of(where.plots / "evaluate" / "calibration.csv")
+    assert [line["level"] for line in levels] == ["0.1", "0.25", "0.5", "0.75", "0.8", "0.9", "0.95"]
+    assert (where.plots / "evaluate" / "calibration.png").read_bytes()[:4] == b"\x89PNG"
+
+
 def test_rows_of_nothing_but_categories(tmp_path):
     metrics = run(*case.project(tmp_path, *case.letters()))
     assert (
