@@ -5,7 +5,7 @@
 # TORCH=cpu takes torch from PyTorch's CPU index, so that a laptop need not load CUDA.
 PYTHON ?= python3
 QUALITY ?= default
-LONG := -S train.steps=27500 -S train.ema_decay=0.999 -S train.checkpoint_interval=2000 -S train.sample_interval=4000
+LONG := -S train.steps=25000 -S train.ema_decay=0.999 -S train.checkpoint_interval=2000 -S train.sample_interval=4000
 TORCH ?= default
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 VENV := .venv

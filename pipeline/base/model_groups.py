@@ -40,7 +40,7 @@ class NetworkParams:
 class TrainParams:
     """train → data/models."""
 
-    steps: int = ranged(5500, 1, 10**8, "optimiser steps of the generator")
+    steps: int = ranged(5000, 1, 10**8, "optimiser steps of the generator")
     batch_size: int = ranged(64, 2, 65536, "rows a step over all processes")
     processes: int = ranged(2, 1, 64, "data-parallel CPU processes on this machine; a GPU run uses torchrun")
     threads: int = ranged(1, 1, 256, "intra-op threads of each process; small models are faster with one")
@@ -66,7 +66,7 @@ class TrainParams:
         "share of the training in which the context network draws alone, the transformer resting: cheap steps",
     )
     adversarial_start: float = ranged(
-        0.65, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
+        0.66, 0.0, 1.0, "share of the training in which the generator learns alone, without discriminator"
     )
     energy_weight: float = ranged(
         2.0,
@@ -75,7 +75,7 @@ class TrainParams:
         "weight of the energy score of two draws of the continuous targets; 0 and final 0: no second draw",
     )
     energy_final_weight: float = ranged(
-        0.8, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
+        0.5, 0.0, 1e3, "weight that it falls to, linearly, from the adversarial start to the end"
     )
     communication_weight: float = ranged(0.0, 0.0, 1e3, "weight of the communication loss (method: eq. 6); 0: off")
     mismatch_weight: float = ranged(
@@ -111,7 +111,7 @@ class TrainParams:
     beta2: float = ranged(0.99, 0.0, 0.99999, "Adam second-moment decay")
     weight_decay: float = ranged(0.0, 0.0, 10.0, "decoupled weight decay of Adam, times the step size")
     warmup_steps: int = ranged(100, 0, 10**7, "linear warm-up")
-    decay_start: float = ranged(0.77, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
+    decay_start: float = ranged(0.75, 0.0, 1.0, "share of the steps after which lr falls linearly to zero")
     clip_norm: float = ranged(10.0, 0.0, 1e6, "gradient norm limit of each network; 0: none")
     ema_decay: float = ranged(0.998, 0.0, 1.0, "decay of the averaged generator per step")
     log_interval: int = ranged(50, 1, 10**7, "steps between metric lines")

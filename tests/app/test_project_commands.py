@@ -39,7 +39,7 @@ def test_init_sets_params_for_the_users_data_and_keeps_comments(tmp_path):
     pd.DataFrame({"a": np.arange(3000.0), "b": ["u", "v"] * 1500}).to_csv(tmp_path / "it's.csv", index=False)
     project = ("--project", tmp_path)
     code, out, error = biglearn("init", tmp_path / "it's.csv", *project, "--set", "network.width=32")
-    assert code == 0 and "train.adversarial_weight: 1.0 → 0.0" in out and "train.steps: 5500 → 1200" in out, error
+    assert code == 0 and "train.adversarial_weight: 1.0 → 0.0" in out and "train.steps: 5000 → 1200" in out, error
     text = (tmp_path / "params.yaml").read_text(encoding="utf8")
     assert text.count("#") == (ROOT / "params.yaml").read_text(encoding="utf8").count("#")
     params = load_params(tmp_path / "params.yaml")

@@ -44,6 +44,7 @@ CHANGES = {
             "threads": 1,
         },
         **{"communication_weight": 0.5, "continuous_likelihood_weight": 0.5, "penalty_interval": 2},
+        **{"body_start": 0.2, "adversarial_start": 0.4},  # a step of the context alone, one without discriminator
         **{"log_interval": 1, "warmup_steps": 2, "sample_interval": 1000},
     },
 }

@@ -28,6 +28,8 @@ SMALL = {
     "network": {"width": 8, "depth": 1, "noise_width": 4},
     "train": {
         "steps": 60,
+        "body_start": 0.1,  # so that most steps are of every part
+        "adversarial_start": 0.25,
         "batch_size": 32,
         "processes": 1,
         "checkpoint_interval": 5,

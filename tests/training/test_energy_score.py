@@ -31,7 +31,8 @@ from pipeline.training.step import TrainingStep
 SCHEMA = image_label_schema(8, 8, 1, 2, 0.0, 16.0, list("abc"))
 NETWORK = NetworkParams(width=16, depth=2, heads=2, noise_width=4, convolution_channels=4)
 MIXTURE = {"joint": 1.0, "modality": 1.0, "beta_random": 1.0}
-ALONE = {"energy_weight": 2.0, "adversarial_start": 1.0}
+ALONE = {"energy_weight": 2.0, "body_start": 0.0, "adversarial_start": 1.0}
+CONTEXT = {**ALONE, "body_start": 0.5}
 BOTH = {"energy_weight": 2.0, "energy_final_weight": 0.5, "adversarial_start": 0.03}
 
 
@@ -159,7 +160,7 @@ def test_noise_of_both_draws_is_that_of_the_whole_batch():
     assert torch.equal(drawn, whole[[1, 3, 5, 7]])
 
 
-@pytest.mark.parametrize("changes", [ALONE, BOTH])
+@pytest.mark.parametrize("changes", [ALONE, BOTH, CONTEXT])
 def test_processes_together_do_what_one_does(tmp_path, changes):
     """The average of two processes' gradients is that of one: with different numbers of rows that count."""
     plan_of = make_step(**changes)
