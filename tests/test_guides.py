@@ -21,6 +21,7 @@ import pytest
 from pipeline.base.params import load_params
 from pipeline.datasets import table
 from tests.helpers.commands import biglearn
+from tests.helpers.credit import credit
 from tests.helpers.guides import PAGES, Step, commands, people, shortened, steps, surroundings
 from tests.helpers.imports import ROOT
 from tests.helpers.postgres_server import postgres_server
@@ -91,7 +92,7 @@ def test_a_page_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
             exec(compile(step.text, f"{named(page)}, block {number}", "exec"), {})
             printed = capsys.readouterr().out
         elif number + 1 < len(walk) and walk[number + 1].kind == "shown":  # on the example that the page describes
-            printed = _on_the_example(step.text, tmp_path / "example", monkeypatch)
+            printed = _on_the_example(step.text, tmp_path / f"example_{number}", monkeypatch)
             monkeypatch.chdir(tmp_path)
         else:
             printed = run(step.text, tmp_path)
@@ -101,6 +102,7 @@ def _on_the_example(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch)
     folder.mkdir()
     monkeypatch.chdir(folder)
     mixed(folder / "photos")
+    credit().to_csv(folder / "credit.csv", index=False)
     return run(command, folder)
 
 
