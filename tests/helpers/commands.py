@@ -30,7 +30,13 @@ def interrupted(arguments: list[object], sign: str) -> tuple[int, str]:
     """(exit code, stderr) of a command whose process group gets Ctrl-C once `sign` is on its stderr."""
     command = [sys.executable, "-u", "-m", "pipeline.app.cli", *map(str, arguments)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # tests that a shell started in the background hand on that Ctrl-C is ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         seen = b""
