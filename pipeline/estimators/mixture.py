@@ -145,6 +145,7 @@ class MixtureSampler:
     def _draw(self, rows: np.ndarray, observed: np.ndarray, targets: np.ndarray, chance: np.ndarray) -> np.ndarray:
         """(n, C) rows with the targets drawn, each row's in an order of its own."""
         rows, known, left = rows.copy(), observed.copy(), targets.copy()
+        whole = ~observed.any(1)
         token_column = np.array([t.columns[0] for t in self.schema.tokens])
         while True:
             open_rows = np.flatnonzero(left.any(1))
@@ -158,9 +159,13 @@ class MixtureSampler:
                 index = np.flatnonzero(column == c)
                 own = slice(self.schema.offsets[token], self.schema.offsets[token + 1])
                 told = None if view is None else self.forest.answer(view, index, int(token))
-                p = self.pool.joined(None if words is None else words[index, own], told, int(token))
+                words_of = None if words is None else words[index, own]
                 at = open_rows[index]
-                rows[at, c] = self._value(p, int(token), chance[1, at, c], chance[2, at, c])
+                value = self._value(self.pool, (words_of, told), int(token), chance[1:, at, c])
+                if whole[at].any():
+                    fresh = self._value(self.pool.unsharpened(), (words_of, told), int(token), chance[1:, at, c])
+                    value = np.where(whole[at], fresh, value)
+                rows[at, c] = value
             known[open_rows, column], left[open_rows, column] = True, False
             self._settle(rows, left, open_rows, column)
 
@@ -173,10 +178,13 @@ class MixtureSampler:
     def _settle(self, rows: np.ndarray, left: np.ndarray, index: np.ndarray, column: np.ndarray) -> None:
         """Takes from `left` what the cells `column` (n,) just drawn in the rows `index` (n,) leave nothing to draw of."""
 
-    def _value(self, p: np.ndarray, token: int, choice: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """(n,) values of `token` drawn from p (n, K); a bin's are uniform inside it."""
-        t = self.schema.tokens[token]
-        p = narrowed(p, float(self.pool.share[token]) * (1 - self.sharpness), t.binned)
+    def _value(
+        self, pool: Pool, words: tuple[np.ndarray | None, np.ndarray | None], token: int, chance: np.ndarray
+    ) -> np.ndarray:
+        """(n,) values of `token` drawn from what network and forest say, words (n, K) each or None; a bin's are uniform
+        inside it. chance: (2, n) uniform, of the choice and of the place in a bin."""
+        t, (choice, place) = self.schema.tokens[token], chance
+        p = narrowed(pool.joined(*words, token), float(pool.share[token]) * (1 - self.sharpness), t.binned)
         chosen = drawn(p, choice)
         if not t.binned:
             return chosen.astype(np.float32)

@@ -30,6 +30,11 @@ class Pool:
         """One weight, nothing sharpened."""
         return Pool(np.full(n_tokens, weight), np.ones(n_tokens), np.ones(n_tokens))
 
+    def unsharpened(self) -> Pool:
+        """The same weights; power and share 1. Both were found on gaps beside known cells; whole rows need neither."""
+        ones = np.ones(len(self.power))
+        return Pool(self.weight, ones, ones, self.rule)
+
     def joined(self, network: np.ndarray | None, forest: np.ndarray | None, token: int) -> np.ndarray:
         """(n, K) probabilities of two (n, K) words about `token`; None: that one is not there."""
         return joined(network, forest, float(self.weight[token]), float(self.power[token]), self.rule)
