@@ -42,7 +42,11 @@ def mirror(monkeypatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def full_precision():
-    """A stage that trains rounds the smallest numbers to zero, in the whole process; not so for the tests after it."""
+def torch_as_before():
+    """What a test sets in the whole process does not last: that a stage which trains rounds the smallest numbers to zero,
+    and the number of threads, of which two make small operations ten times slower on a machine that is busy."""
+    threads = torch.get_num_threads()
     yield
     torch.set_flush_denormal(False)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
