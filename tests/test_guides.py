@@ -22,12 +22,13 @@ from pipeline.base.params import load_params
 from pipeline.datasets import table
 from tests.helpers.commands import biglearn
 from tests.helpers.credit import credit
-from tests.helpers.guides import PAGES, Step, commands, people, shortened, steps, surroundings
+from tests.helpers.guides import PAGES, Step, commands, people, shortened, shortened_python, steps, surroundings
 from tests.helpers.imports import ROOT
 from tests.helpers.postgres_server import postgres_server
 from tests.helpers.promises import PROMISES, check
 from tests.helpers.random_pictures import mixed
 from tests.helpers.reader import Reader, project
+from tests.helpers.small_presets import shrink
 
 NEVER = {
     "make environment": "loads and installs packages; every other command of the tests runs in what it has made",
@@ -73,6 +74,7 @@ def page_shows(step: Step, printed: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_page_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(table, "FEWEST_STEPS", 10)  # a fit of seconds
+    shrink(monkeypatch)
     monkeypatch.chdir(tmp_path)
     surroundings(page, tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -89,7 +91,7 @@ def test_a_page_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
             page_shows(step, printed)
         elif step.kind == "python":
             capsys.readouterr()
-            exec(compile(step.text, f"{named(page)}, block {number}", "exec"), {})
+            exec(compile(shortened_python(step.text), f"{named(page)}, block {number}", "exec"), {})
             printed = capsys.readouterr().out
         elif number + 1 < len(walk) and walk[number + 1].kind == "shown":  # on the example that the page describes
             printed = _on_the_example(step.text, tmp_path / f"example_{number}", monkeypatch)

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 from pipeline import BigLearnImputer
 from pipeline.tables.errors import TableError
 from tests.helpers.frames import mixed_frame
+from tests.helpers.small_presets import shrink
 
 QUICK = {"steps": 60, "width": 16, "depth": 1, "batch_size": 64, "progress": False}
 
@@ -36,8 +37,9 @@ def mixed() -> BigLearnImputer:
     return BigLearnImputer(**QUICK).fit(mixed_frame(200))
 
 
-def test_scikit_learn_checks():
-    """Every check of scikit-learn's estimators that applies; none is expected to fail."""
+def test_scikit_learn_checks(monkeypatch):
+    """Every check of scikit-learn's estimators that applies, of both models joined; none is expected to fail."""
+    shrink(monkeypatch)
     tiny = BigLearnImputer(steps=2, width=8, depth=1, batch_size=16, progress=False)
     ran = 0
     for estimator, check in estimator_checks_generator(tiny):
@@ -186,7 +188,8 @@ def test_a_constant_column_is_filled_with_its_value():
     assert (filled["c"] == 5).all() and (filled["w"] == "a").all()
 
 
-def test_ten_thousand_categories_are_cut_with_a_warning():
+def test_ten_thousand_categories_are_cut_with_a_warning(monkeypatch):
+    shrink(monkeypatch)
     frame = wide_categories()
     with (
         pytest.warns(UserWarning, match="'name': it has 10000 categories; the 256 commonest are modelled"),

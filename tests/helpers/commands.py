@@ -12,6 +12,13 @@ from typer.testing import CliRunner
 from pipeline.app.cli import app
 from tests.helpers.imports import ROOT
 
+TALKATIVE = """
+from pipeline.base import streams
+streams.LINE_INTERVAL_S = 0.5  # else the first line of progress comes after half a minute
+from pipeline.app.cli import main
+main()
+"""
+
 
 def biglearn(*arguments: object) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of one command."""
@@ -28,7 +35,7 @@ def real(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
 
 def interrupted(arguments: list[object], sign: str) -> tuple[int, str]:
     """(exit code, stderr) of a command whose process group gets Ctrl-C once `sign` is on its stderr."""
-    command = [sys.executable, "-u", "-m", "pipeline.app.cli", *map(str, arguments)]
+    command = [sys.executable, "-u", "-c", TALKATIVE, *map(str, arguments)]
     process = subprocess.Popen(
         command,
         cwd=ROOT,

@@ -84,6 +84,11 @@ def shortened(command: str) -> str:
     return " && ".join(parts)
 
 
+def shortened_python(block: str) -> str:
+    """The block as a test runs it: steps of training cut."""
+    return re.sub(r"\bsteps=\d{3,}", "steps=20", block)
+
+
 # -- what the pages speak of ------------------------------------------------------------------------------------------
 def surroundings(page: Path, folder: Path, *, trained: bool = False) -> None:
     """Puts into `folder` what the page presupposes. trained: with the model and the table that its commands make."""
