@@ -1,4 +1,4 @@
-"""Numbers as people write them: 1,234.50 · 1.234,50 · 1 234 · €5 · 12 % · 1e-5, read and written alike.
+"""Numbers as people write them: 1,234.50 · 1.234,50 · 1 234 · €5 · 12 % · 4.2 kg · 1e-5, read and written alike.
 
 marks = Marks(decimal=",", thousands=".")
 read_number("1.234,50", marks)                      # Number(1234.5, decimals=2, …)
@@ -16,6 +16,12 @@ from typing import NamedTuple
 SPACES = " \u00a0\u202f"
 CURRENCIES = "$€£¥₹₽"
 CODES = "USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN|RUB|UAH|TRY|BRL|MXN|ZAR|KRW|SGD|HKD|AED|ILS"
+UNITS = (
+    "kg|mg|µg|μg|lbs?|oz|km|cm|mm|µm|μm|nm|mi|ft|in|yd|ha|[kcm]?m[²2³3]|ft²|sqft|sqm|mL|ml|cl|dl|°C|°F|°|ms|mins?|hrs?|hours?|days?|weeks?|"
+    "months?|years?|yrs?|kWh?|MWh?|Wh|[kMG]?Hz|[kKMGT]B|[kMG]bps|mph|km/h|kmph|m/s|bpm|mmHg|[hkM]?Pa|mbar|bar|[mµ]?g/[dm]?[lL]|m?mol/[lL]|"
+    "kcal|kJ|b?hp|cc|CC|Nm|kmpl|km/l|rpm|dB|ppm|mpg|px|dpi"
+)  # written behind a number, with a space or without
+LETTERS = "[mghslLWVAKNJtd]"  # units of one letter, after a space: without one, 12A is a code
 MOST_DECIMALS = 17
 LARGEST_INTEGER = 2**63 - 1
 
@@ -51,7 +57,7 @@ def _pattern(marks: Marks) -> re.Pattern:
     return re.compile(
         rf"(?P<prefix>(?:[{CURRENCIES}]|{CODES})[{SPACES}]?)?(?P<sign>[+\-−])?(?P<prefix2>[{CURRENCIES}][{SPACES}]?)?"
         rf"(?:(?P<whole>\d+{grouped})(?:(?P<mark>{decimal})(?P<part>\d*))?|{decimal}(?P<only>\d+))"
-        rf"(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{SPACES}]?(?:[%‰{CURRENCIES}]|{CODES}))?"
+        rf"(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{SPACES}]?(?:[%‰{CURRENCIES}]|{CODES}|{UNITS})|[{SPACES}]{LETTERS})?"
     )
 
 
@@ -159,7 +165,7 @@ _EVIDENCE = {
 }
 _GROUPED_OTHERWISE = re.compile(rf"{_SIGN}\d{{1,3}}(?:([{SPACES}'’])\d{{3}})(?:\1\d{{3}})*([.,]\d+)?")
 _AFFIXES = f"{CURRENCIES}%‰{SPACES}()"
-_CODE = re.compile(rf"^(?:{CODES})|(?:{CODES})$")
+_CODE = re.compile(rf"^(?:{CODES})|(?<=[\d{SPACES}])(?:{CODES}|{UNITS})$|(?<=[{SPACES}]){LETTERS}$")
 
 
 def detect_marks(columns: Iterable[Iterable[str]], separator: str, decimal: str = "", thousands: str = "") -> Marks:

@@ -17,6 +17,11 @@ AMOUNTS = {
     "dollars by code": lambda i: f"USD {i * 370 + 1:,}",
     "euros of Germany": lambda i: f"{i}.007,25 €" if i else "7,25 €",
     "percent": lambda i: f"{i / 10:.1f}%",
+    "kilograms": lambda i: f"{40 + i / 10:.1f} kg",
+    "centimetres, without a space": lambda i: f"{140 + i}cm",
+    "degrees": lambda i: f"{i / 4 - 3:.2f} °C",
+    "metres": lambda i: f"{i * 37 + 1:,}.5 m",
+    "a rate": lambda i: f"{i + 70} mg/dL",
 }
 
 
@@ -33,6 +38,16 @@ def test_amounts_in_text_are_numbers_not_identifiers(name):
 def test_codes_and_models_are_no_amounts():
     frame = pd.DataFrame({"car": [f"BMW {i}" for i in range(ROWS)], "key": [f"C-{i:05d}" for i in range(ROWS)]})
     assert [c.kind for c in inspect(frame)] == ["id", "id"]
+
+
+@pytest.mark.parametrize("write", ["{}A", "{}th", "{} x", "{}m", "flat {}", "{} kg net"])
+def test_a_letter_at_a_number_makes_no_unit(write):
+    assert inspect(pd.DataFrame({"x": [write.format(i) for i in range(ROWS)]}))[0].kind == "id"
+
+
+def test_amounts_in_two_units_stay_words():
+    texts = [f"{i + 1} kg" if i % 2 else f"{i * 100 + 1} g" for i in range(ROWS)]
+    assert inspect(pd.DataFrame({"x": texts}))[0].kind not in ("float", "integer")
 
 
 def test_words_among_amounts_are_left_alone():

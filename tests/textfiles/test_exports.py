@@ -43,6 +43,8 @@ def test_a_short_row_after_a_blank_line_is_a_row_where_rows_follow(tmp_path):
         ((b"1500.50-", b"2.50", b"3.00-"), b"500.33-"),
         ((b'"USD 1,500.50"', b"USD 2.50", b"USD 3.00"), b"USD 502.00"),
         ((b"1500.50 EUR", b"2.50 EUR", b"3.00 EUR"), b"502.00 EUR"),
+        ((b"1.50 kg", b"2.50 kg", b"3.50 kg"), b"2.50 kg"),
+        ((b"1.5cm", b"2.5cm", b"3.5cm"), b"2.5cm"),
         ((b'"($1,500.50)"', b"$2.50", b"($3.00)"), b"($500.33)"),
     ],
 )
