@@ -134,5 +134,5 @@ def after_block(block: Block, x: Tensor, *, qkv: Tensor | None = None, asked: Te
         both = functional.linear(normed, layer.weight[width:], layer.bias[width:])
         k, v = both.view(n, t, 2, block.heads, -1).permute(2, 0, 3, 1, 4)
     mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    x = x + block.attention_out(mixed)
-    return x + block.mlp_out(functional.gelu(block.mlp_in(block.mlp_norm(x))))
+    x = block.attention_out(mixed).add_(x)  # into memory that is at hand
+    return block.mlp_out(functional.gelu(block.mlp_in(block.mlp_norm(x)))).add_(x)
