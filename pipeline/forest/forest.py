@@ -36,6 +36,7 @@ from pipeline.rows.schema import Schema
 KINDS = ("raw", "guided", "residual")
 SMOOTHING = 0.02  # share of the marginal in every answer
 CHUNK = 4096  # questions of one token answered at a time
+MANY = 256  # questions of one token from which it pays to find first where its questions end
 LARGEST_LEAF = 2**31
 
 
@@ -98,7 +99,8 @@ class Forest:
         """(n, K) float64 probabilities of `token` in the rows `index` (n,) of a view, given the tokens seen there."""
         mass = np.asarray(self.schema.tokens[token].mass or np.ones(self.schema.tokens[token].width))
         column, own = self.columns[token], np.zeros((len(index), len(mass)))
-        for (kind, _), told in self.by_kind(view, index, token, list(column.shares), (column.leaf,)).items():
+        lasting = len(index) >= MANY
+        for (kind, _), told in self.by_kind(view, index, token, list(column.shares), (column.leaf,), lasting).items():
             own += column.shares[kind] * told
         return smoothed(own, mass)
 
@@ -107,9 +109,17 @@ class Forest:
         return any(kind != "raw" for kind in self.columns[token].shares)
 
     def by_kind(
-        self, view: View, index: np.ndarray, token: int, kinds: list[str], leaves: tuple[int, ...]
+        self,
+        view: View,
+        index: np.ndarray,
+        token: int,
+        kinds: list[str],
+        leaves: tuple[int, ...],
+        lasting: bool = False,
     ) -> dict[tuple[str, int], np.ndarray]:
-        """What each kind of trees says of `token` at each size of leaf, before the marginal is mixed in: → (n, K)."""
+        """What each kind of trees says of `token` at each size of leaf, before the marginal is mixed in: → (n, K).
+
+        lasting: finds where questions end at these sizes once and for all; the answers are the same."""
         width, column = self.schema.tokens[token].width, self.columns[token]
         out = {(kind, leaf): np.empty((len(index), width)) for kind in kinds for leaf in leaves}
         cuts = cuts_of(self.schema, token)
@@ -123,6 +133,8 @@ class Forest:
                 trees, inputs = column.trees[kind], plain if kind == "raw" else wide
                 if trees.of_residuals:
                     told = trees.shifted_histograms(inputs, guesses[:, 0], cuts, width, leaf, self.threads)
+                elif lasting:
+                    told = trees.endings(width, leaf).histograms(inputs, width, self.threads)
                 else:
                     told = trees.histograms(inputs, width, leaf, self.threads)
                 out[kind, leaf][start : start + CHUNK] = told

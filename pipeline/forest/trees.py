@@ -11,15 +11,16 @@ Shapes: n samples, I inputs, T trees, M nodes, K choices (bins or categories).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
 from kernels.task_sampling.threads import in_parallel
+from pipeline.forest.endings import WORK_BYTES, Endings, endings_of
 
 ALL_TRIED, MOST_TRIED = 16, 48  # inputs that a split tries: all of so few, half of more, at most so many
-WORK_BYTES = 256  # a question to one tree, in the bytes by which work is shared out among threads
 ARRAYS = ("roots", "feature", "threshold", "right", "start", "members")
 
 
@@ -51,6 +52,20 @@ class Trees:
 
         in_parallel(count, len(inputs), len(self.roots) * WORK_BYTES, threads)
         return out
+
+    def endings(self, width: int, leaf: int) -> Endings:
+        """Where questions end that ask for at least `leaf` members a tree, which are choices below `width`; found once."""
+        if (width, leaf) not in self._endings:
+            nodes = (self.roots, self.feature, self.threshold, self.right, self.start)
+            self._endings[width, leaf] = endings_of(nodes, self.members, width, leaf)
+        return self._endings[width, leaf]
+
+    @cached_property
+    def _endings(self) -> dict[tuple[int, int], Endings]:
+        return {}
+
+    def __getstate__(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in ARRAYS}  # endings are found again
 
     def shifted_histograms(
         self, inputs: np.ndarray, guess: np.ndarray, cuts: np.ndarray, width: int, leaf: int, threads: int = 1
@@ -185,13 +200,18 @@ def range_of(row, tree, leaf, roots, feature, threshold, right, start):
 @njit(cache=True, nogil=True)
 def count_choices(inputs, leaf, roots, feature, threshold, right, start, members, out):
     """Adds to out (n, K) the mean over trees of the shares of each choice where inputs (n, I) end; tree by tree, for one
-    tree stays in the cache."""
+    tree stays in the cache. A choice adds count × share once a tree, as in endings.py, so that both round alike."""
+    count = np.zeros(out.shape[1], np.int32)
     for t in range(len(roots)):
         for n in range(len(inputs)):
             begin, end = range_of(inputs[n], t, leaf, roots, feature, threshold, right, start)
             share = 1.0 / (len(roots) * max(end - begin, 1))
             for i in range(begin, end):
-                out[n, members[i]] += share
+                count[members[i]] += 1
+            for i in range(begin, end):
+                if count[members[i]] > 0:
+                    out[n, members[i]] += count[members[i]] * share
+                    count[members[i]] = 0
 
 
 @njit(cache=True, nogil=True)

@@ -24,6 +24,7 @@ from pipeline.model.sampler import Sampler
 from pipeline.model.transformer import Block
 
 BLOCK_ROWS = 192
+TABLE_ROWS = 4096  # of the table filled at a time
 
 
 class Questions:
@@ -42,14 +43,23 @@ class Questions:
         gap = self.schema.gap_tokens[self.cells]
         self.has_gaps = bool((gap >= 0).any())
         place, instead = (torch.from_numpy(x).to(self.device) for x in (self.cells, np.where(gap < 0, self.cells, gap)))
-        own = known[:, place], asked[instead], asked[place]  # (N, L, W) known; (L, W) not known; (L, W) asked about
-        self.tokens = *own, body.cls
-        self.first = None
-        if len(body.blocks) > 1:  # what the first block reads of each token alone
-            block = body.blocks[0]
-            self.first = tuple(block.query_key_value(block.attention_norm(x)) for x in self.tokens)
+        parts = (known[:, place].flatten(0, 1), asked[instead], asked[place], body.cls.view(1, -1))
+        self.first = body.blocks[0] if len(body.blocks) > 1 else None
+        self.table = self._table(parts)
         groups = enumerate(self.schema.groups)
         self.head_of = {t: self.generator.heads[i] for i, group in groups for t in group.tokens}
+
+    def _table(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """(N L + 2 L + 1, W or 4 W): each cell as it is known, each column not known, each asked about, CLS; and, beside each,
+        what the first block reads of it alone where that block has all tokens ask. One table, for one gather a question."""
+        width = parts[-1].shape[-1]
+        out = parts[-1].new_empty(sum(map(len, parts)), width if self.first is None else 4 * width)
+        torch.cat(parts, out=out[:, :width])
+        if self.first is not None:
+            for start in range(0, len(out), TABLE_ROWS):
+                own = out[start : start + TABLE_ROWS]
+                own[:, width:] = self.first.query_key_value(self.first.attention_norm(own[:, :width]))
+        return out
 
     def told(self, index: np.ndarray, seen: np.ndarray, tokens: tuple[int, ...]) -> list[np.ndarray]:
         """(n, K) float64 probabilities of each of `tokens` in the rows `index` (n,), given the tokens seen (n, L) there.
@@ -83,16 +93,24 @@ class Questions:
         """`told` of at most BLOCK_ROWS rows; fewer are filled up, for sums of other sizes are rounded in other ways."""
         body, n = self.generator.body, len(index)
         filled = np.arange(BLOCK_ROWS).clip(max=n - 1)
-        rows = torch.from_numpy(index[filled]).to(self.device)
-        places = np.searchsorted(self.cells, tokens)
-        known = torch.from_numpy(seen[filled][:, self.cells]).to(self.device)[..., None]
-        x = _row(self.tokens, rows, known, places)
-        qkv = None if self.first is None else _row(self.first, rows, known, places)
+        places, width = np.searchsorted(self.cells, tokens), body.cls.shape[-1]
+        entries = torch.from_numpy(self._entries(index[filled], seen[filled], places)).to(self.device)
+        x = self.table.index_select(0, entries.flatten()).view(*entries.shape, -1)
+        x, qkv = (x, None) if self.first is None else (x[..., :width], x[..., width:])
         for block in body.blocks[:-1]:
             x, qkv = after_block(block, x, qkv=qkv), None
         asked = torch.from_numpy(places + 1).to(self.device)  # CLS stands first
         x = body.norm(after_block(body.blocks[-1], x, asked=asked))
         return [self._choices(x[:, i], t)[:n].double().cpu().numpy() for i, t in enumerate(tokens)]
+
+    def _entries(self, rows: np.ndarray, seen: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """(n, L + 1) entries of the table: CLS, then each token as it is known, not known, or asked about at `places` (k,)."""
+        each, size = np.arange(len(self.cells)), len(self.cells)
+        other = len(self.table) - 1 - 2 * size + each
+        other[places] += size
+        out = np.full((len(rows), size + 1), len(self.table) - 1)
+        out[:, 1:] = np.where(seen[:, self.cells], rows[:, None] * size + each, other)
+        return out
 
     def _choices(self, x: Tensor, token: int) -> Tensor:
         """(n, K) probabilities of the choices of a token, of its (n, W) output."""
@@ -116,14 +134,5 @@ def after_block(block: Block, x: Tensor, *, qkv: Tensor | None = None, asked: Te
         both = functional.linear(normed, layer.weight[width:], layer.bias[width:])
         k, v = both.view(n, t, 2, block.heads, -1).permute(2, 0, 3, 1, 4)
     mixed = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-    x = x + block.attention_out(mixed)
-    return x + block.mlp_out(functional.gelu(block.mlp_in(block.mlp_norm(x))))
-
-
-def _row(parts: tuple[Tensor, ...], rows: Tensor, known: Tensor, places: np.ndarray) -> Tensor:
-    """(n, L + 1, V): CLS, then each token as it is known (n, L, 1), not known, or asked about at `places` (k,)."""
-    values, other, asked, cls = parts
-    other = other.clone()
-    other[places] = asked[places]
-    tokens = torch.where(known, values[rows], other)
-    return torch.cat([cls.expand(len(tokens), 1, -1), tokens], 1)
+    x = block.attention_out(mixed).add_(x)  # into memory that is at hand
+    return block.mlp_out(functional.gelu(block.mlp_in(block.mlp_norm(x)))).add_(x)

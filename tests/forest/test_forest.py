@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -86,10 +87,32 @@ def test_a_question_stops_where_a_step_would_leave_too_few():
     path = tree.decision_path(inputs).toarray().astype(bool)
     for leaf in (1, 5, 20, 1000):
         found = trees.histograms(inputs[:40], 7, leaf)
+        np.testing.assert_array_equal(trees.endings(7, leaf).histograms(inputs[:40], 7), found)
         for n in range(40):
             on_the_way = [i for i in np.flatnonzero(path[n]) if i == 0 or tree.n_node_samples[i] >= leaf]
             own = members[path[:, on_the_way[-1]]]
             np.testing.assert_allclose(found[n], np.bincount(own, minlength=7) / len(own), atol=1e-9)
+
+
+def test_endings_found_first_change_no_bit(case):
+    """Of whole forests, against the walk that counts every member: pruned trees and unpruned, any threads, and copied."""
+    rows, schema, forest = case
+    forest = forest.limited_to([(("raw", "guided", "residual"), 5)] * schema.n_tokens)
+    index, view = np.arange(len(rows)), forest.view(rows, ~np.isnan(rows))
+    for token in range(schema.n_tokens):
+        kinds = list(forest.columns[token].trees)
+        for leaf in (5, 12):
+            plain = forest.by_kind(view, index, token, kinds, (leaf,))
+            fast = forest.by_kind(view, index, token, kinds, (leaf,), lasting=True)
+            for key, told in plain.items():
+                np.testing.assert_array_equal(fast[key], told)
+    trees = forest.columns[0].trees["raw"]
+    inputs, width = np.tile(view.place, (40, 1)), schema.tokens[0].width
+    alone = trees.endings(width, 5).histograms(inputs, width)
+    np.testing.assert_array_equal(trees.endings(width, 5).histograms(inputs, width, threads=2), alone)
+    again = pickle.loads(pickle.dumps(trees))
+    assert not again._endings  # no copy carries them
+    np.testing.assert_array_equal(again.endings(width, 5).histograms(inputs, width), alone)
 
 
 def test_pruning_changes_no_answer(case):
