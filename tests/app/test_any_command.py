@@ -19,6 +19,7 @@ from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.image_schema import image_label_schema
 from tests.helpers.random_pictures import make
+from tests.helpers.small_presets import shrink
 
 NETWORK = NetworkParams(width=8, depth=1, heads=1, noise_width=4)
 PICTURES = [f"--set={name}" for name in (
@@ -61,6 +62,7 @@ OUTPUTS = (
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """The current folder, full of a user's things and a model."""
+    shrink(monkeypatch)
     home = tmp_path / "home"
     make(home / "photos", 1, fewest=6, most=9)
     for name in ("thesis", "mixed", "empty"):
