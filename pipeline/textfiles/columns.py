@@ -121,14 +121,14 @@ class TextColumn:
             self.loose.clear()
         if not self.known:
             self.kind = "empty"
-        elif self.stranger_cells == 0 and len(self.affixes) == 1 and not self.padded_zeros and not self.too_large:
+        elif self.stranger_cells == 0 and len(self._signs) == 1 and not self.padded_zeros and not self.too_large:
             self.kind = "decimal" if self.fractions else "integer"
         elif self.truths == self.known and not self.numbers:
             self.kind = "boolean"
         else:
             self.kind = "text"
             self._check_marks(where)
-        prefix, suffix = next(iter(self.affixes), ("", ""))
+        prefix, suffix = self.affixes.most_common(1)[0][0] if self.affixes else ("", "")
         least = min(self.least, self.most)
         negative = self.negatives.most_common(1)[0][0] if self.negatives else "-"
         loose = 0 < self.exponents <= 0.5 * self.numbers
@@ -136,6 +136,14 @@ class TextColumn:
             self.marks, least, self.most, self.mantissa, self.grouped > 0, prefix, suffix, negative, loose
         )
         return self._notes()
+
+    @property
+    def _signs(self) -> Counter:
+        """What stands around the numbers; with a space (12 %) or without is the same."""
+        found: Counter = Counter()
+        for (prefix, suffix), count in self.affixes.items():
+            found[(prefix.strip(), suffix.strip())] += count
+        return found
 
     def _check_marks(self, where: str) -> None:
         if self.other_mark is None or self.marks.said or self.padded_zeros:
@@ -158,8 +166,8 @@ class TextColumn:
                 f"column {self.name!r} is read as words: {self.stranger_cells} of {self.known} cells are no numbers "
                 f"({some}{line}). If they mean missing: --missing."
             )
-        if self.kind == "text" and not self.padded_zeros and len(self.affixes) > 1 and not self.stranger_cells:
-            some = ", ".join(repr(" ".join(a).strip()) for a in list(self.affixes)[:4])
+        if self.kind == "text" and not self.padded_zeros and len(self._signs) > 1 and not self.stranger_cells:
+            some = ", ".join(repr(" ".join(a).strip()) for a in list(self._signs)[:4])
             out.append(f"column {self.name!r} is read as words: its numbers have different signs ({some}).")
         return out
 
