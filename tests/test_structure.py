@@ -99,6 +99,7 @@ def test_tests_mirror_the_rooms():
             "test_documents.py",
             "test_examples.py",
             "test_guides.py",
+            "test_lock.py",
             "test_site.py",
         ):
             assert len(folders) == 1 and folders[0] in {*ROOMS, "faults", "fuzz"}, path

@@ -45,7 +45,7 @@ def test_a_short_row_after_a_blank_line_is_a_row_where_rows_follow(tmp_path):
         ((b"1500.50 EUR", b"2.50 EUR", b"3.00 EUR"), b"502.00 EUR"),
         ((b"1.50 kg", b"2.50 kg", b"3.50 kg"), b"2.50 kg"),
         ((b"1.5cm", b"2.5cm", b"3.5cm"), b"2.5cm"),
-        ((b"1.5 %", b"2.5%", b"3.5 %"), b"2.5 %"),
+        ((b"1.5 mm", b"2.5mm", b"3.5 mm"), b"2.5 mm"),
         ((b'"($1,500.50)"', b"$2.50", b"($3.00)"), b"($500.33)"),
     ],
 )
