@@ -23,19 +23,12 @@ from pipeline.textfiles.words import LOOSE, USUAL
 DOUBTFUL = frozenset(["na", "none"])
 SPOKEN = frozenset(["unknown", "missing", "nil", "not available"])
 EXPORTED = SPOKEN | {
-    "xna",
-    "xap",
-    "unk",
-    "not known",
-    "not applicable",
-    "no data",
-    "n.a.",
-    "n.d.",
-    "-",
-    "--",
-    "#value!",
-    "#ref!",
-}
+    "xna", "xap", "unk", "n.a.", "n.d.", "n.k.", "n/d", "s/d", "k.a.", "k. a.", "tbd", "tba", "-", "--", "#value!", "#ref!",
+    "not known", "not applicable", "not stated", "not reported", "not recorded", "not specified", "not answered", "not asked",
+    "no data", "no answer", "no response", "no information", "don't know", "dont know", "do not know", "prefer not to say",
+    "refused", "undefined", "unspecified", "unbekannt", "keine angabe", "keine angaben", "weiß nicht", "inconnu",
+    "non renseigné", "ne sait pas", "desconocido", "sin dato", "sin datos", "no sabe",
+}  # fmt: skip
 """Words that exports write where there is no value, and that may be one."""
 AMONG_NUMBERS = SPOKEN | DOUBTFUL | set(LOOSE) | {"n.a.", "n.d."}
 SURE = frozenset(w.lower() for w in USUAL) - AMONG_NUMBERS

@@ -74,3 +74,10 @@ def test_codes_are_told_from_counts_of_two_and_from_named_columns():
     )
     assert "  code: few whole numbers in a row." in table_of(inspect(frame))
     assert "few whole" not in table_of(inspect(frame, kinds={"code": "category"}))
+
+
+@pytest.mark.parametrize("words", ["k.A.", "Keine Angabe", "Refused", "prefer not to say", "N/D", "non renseigné"])
+def test_answers_that_are_none_are_named_in_any_language(words):
+    frame = pd.DataFrame({"answer": ["yes", "no", "perhaps", words] * 10})
+    (column,) = inspect(frame)
+    assert column.missing == 0 and any(f"{words!r} (10 cells) may mean a missing cell" in note for note in column.notes)
