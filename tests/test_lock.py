@@ -21,7 +21,7 @@ def test_no_package_of_the_lock_asks_for_a_later_python(python):
             found = installed.distribution(name)
         except installed.PackageNotFoundError:  # of another platform
             continue
-        wants = found.metadata["Requires-Python"]
+        wants = found.metadata.get("Requires-Python")
         if found.version == version and wants and python not in SpecifierSet(wants):
             refused.append(f"{name}=={version} ({wants})")
     assert len(LOCKED) > 100 and not refused
