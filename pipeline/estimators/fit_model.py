@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from kernels.task_sampling import TaskSpec
+from pipeline.base.beside import Beside
 from pipeline.base.params import Params, to_dict
 from pipeline.estimators.gap_mixture import mixture_of
 from pipeline.estimators.held_out import LEAVES, Answers, TreeChoice, ask, choose_pool, choose_trees, merged
@@ -48,6 +49,16 @@ class Fold:
     pilot: Forest | None
 
 
+@dataclass(frozen=True)
+class Trees:
+    """What a forest brings without a network. told: answers of its pilots, None where nothing is chosen."""
+
+    pilots: list[Forest]
+    told: list[Answers] | None
+    choice: list[TreeChoice]
+    forest: Forest
+
+
 class Fit:
     """One fit in its parts; `fit_model` is the way in."""
 
@@ -68,8 +79,7 @@ class Fit:
 
     def run(self) -> tuple[MixtureSampler, History, dict]:
         """(sampler, history of the first network, report)."""
-        folds = [self._fold(i, held_out) for i, held_out in enumerate(self._parts())]
-        answers = self._answers(folds)
+        folds, answers, beside = self._models()
         weight = {"network": 1.0, "forest": 0.0}.get(self.model, 0.5)
         pool, scores, spread = Pool.plain(self.schema.n_tokens, weight), {}, {}
         trees: list[TreeChoice] = [(KINDS, LEAVES[1])] * self.schema.n_tokens
@@ -79,12 +89,40 @@ class Fit:
             says_gap = [bool(t.gap_of) for t in self.schema.tokens]  # shares are wanted as they are, not sharpened
             pool = replace(pool, power=np.where(says_gap, 1.0, pool.power))
             pool, spread = self._spread(folds, trees, pool)
-        forest = self._forest(folds, trees, pool)
+        forest = None  # where no column asks it
+        if self.model != "network" and (pool.weight < 1).any():
+            forest = self._forest(folds, trees) if beside is None else beside.forest
         used = tuple(f.network for f in folds if f.network is not None) if (pool.weight > 0).any() else ()
         size, network = self.params.sample.batch_size, to_dict(self.params.network)
         sampler = mixture_of(self.schema, used, forest, pool, network=network, batch_size=size)
         history = self.histories[0] if self.histories else History()
         return sampler, history, self._report(answers, trees, pool, scores, spread)
+
+    def _models(self) -> tuple[list[Fold], list[Answers] | None, Trees | None]:
+        """(folds, what their models say of held-out rows, the trees where they grew beside the networks)."""
+        parts = self._parts()
+        if not self._side_by_side(parts):
+            folds = [self._fold(i, held_out) for i, held_out in enumerate(parts)]
+            return folds, self._answers(folds), None
+        with Beside(lambda: self._trees_alone(parts)) as trees_of:
+            networks = [self._network(i, held_out, beside=True) for i, held_out in enumerate(parts)]
+            trees = trees_of()
+        folds = [Fold(*f) for f in zip(parts, networks, trees.pilots, strict=True)]
+        words = self._answers([replace(f, pilot=None) for f in folds])
+        return folds, [replace(w, forest=t.forest) for w, t in zip(words, trees.told, strict=True)], trees
+
+    def _side_by_side(self, parts: list[np.ndarray]) -> bool:
+        """Whether the forest of a small table grows in a thread beside the networks, whose steps are too small for two."""
+        both = self.model == "auto" and self.n_jobs > 1 and not self.limit_s
+        return both and not self.large and parts[0].sum() >= FEWEST_HELD_OUT
+
+    def _trees_alone(self, parts: list[np.ndarray]) -> Trees:
+        """Pilots, choice and forest as they are without a network: what run does one after the other."""
+        pilots = [self._pilot(held_out, beside=True) for held_out in parts]
+        told = self._answers([Fold(h, None, p) for h, p in zip(parts, pilots, strict=True)])
+        choice = choose_trees(told)
+        forest = self._forest([Fold(parts[0], None, pilots[0])], choice, beside=True)
+        return Trees(pilots, told, choice, forest)
 
     # -- parts ---------------------------------------------------------------------------------------
     def _parts(self) -> list[np.ndarray]:
@@ -100,14 +138,17 @@ class Fit:
         return out
 
     def _fold(self, i: int, held_out: np.ndarray) -> Fold:
-        started, pilot, network = time.perf_counter(), None, None
-        if self.model != "network" and held_out.sum() >= FEWEST_HELD_OUT:
-            trees = self._trees_in_time(self.rows[~held_out]) if self.large else self.work.pilot_trees
-            pilot = self._grow(self.rows[~held_out], Growth(trees, most_samples=self.work.most_samples), None)
-            self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
-        if self.model != "forest":
-            network = self._network(i, held_out)
-        return Fold(held_out, network, pilot)
+        judged = self.model != "network" and held_out.sum() >= FEWEST_HELD_OUT
+        pilot = self._pilot(held_out) if judged else None
+        return Fold(held_out, self._network(i, held_out) if self.model != "forest" else None, pilot)
+
+    def _pilot(self, held_out: np.ndarray, beside: bool = False) -> Forest:
+        """A forest that has not seen the held-out rows: of a large table the one that is kept."""
+        started, rows = time.perf_counter(), self.rows[~held_out]
+        trees = self._trees_in_time(rows) if self.large else self.work.pilot_trees
+        pilot = self._grow(rows, Growth(trees, most_samples=self.work.most_samples), None, beside)
+        self.seconds["pilot"] = self.seconds.get("pilot", 0.0) + time.perf_counter() - started
+        return pilot
 
     def _trees_in_time(self, rows: np.ndarray) -> int:
         """Trees a column of a large table's forest; under a time limit as many as a few trees say that it allows."""
@@ -118,11 +159,11 @@ class Fit:
         a_tree = (time.perf_counter() - started) / TIMED_TREES
         return int(np.clip(FOREST_TIME * self.limit_s / a_tree, FEWEST_TREES, self.work.trees))
 
-    def _network(self, i: int, held_out: np.ndarray) -> Sampler:
-        """Network number i, trained on the rows that are not held out."""
+    def _network(self, i: int, held_out: np.ndarray, beside: bool = False) -> Sampler:
+        """Network number i, trained on the rows that are not held out; beside: a forest grows at the same time."""
         started, work, before = time.perf_counter(), self.work, torch.get_num_threads()
         size = work.batch_size * self.schema.n_tokens * work.width
-        torch.set_num_threads(before if size >= SHARED_SIZE else 1)
+        torch.set_num_threads(max(1, before - beside) if size >= SHARED_SIZE else 1)
         try:
             network, history = fit_generator(
                 self.rows,
@@ -142,11 +183,14 @@ class Fit:
         self.seconds["network"] = self.seconds.get("network", 0.0) + time.perf_counter() - started
         return network
 
-    def _grow(self, rows: np.ndarray, growth: Growth, shares: list[dict[str, float]] | None) -> Forest:
+    def _grow(
+        self, rows: np.ndarray, growth: Growth, shares: list[dict[str, float]] | None, beside: bool = False
+    ) -> Forest:
+        """beside: a network is trained at the same time, has a core of its own and shows its progress."""
+        jobs, shown = max(1, self.n_jobs - beside), self.progress and not beside
         return grow_forest(
-            rows, self.schema, self.spec, seed=self.seed, growth=growth, shares=shares, n_jobs=self.n_jobs,
-            progress=self.progress,
-        )  # fmt: skip
+            rows, self.schema, self.spec, seed=self.seed, growth=growth, shares=shares, n_jobs=jobs, progress=shown
+        )
 
     def _share_of_limit(self, i: int) -> float:
         """Seconds for network i under the time limit; 0: no limit."""
@@ -180,10 +224,8 @@ class Fit:
         self.seconds["spread"] = time.perf_counter() - started
         return replace(pool, share=np.array([share if t.binned else 1.0 for t in self.schema.tokens])), found
 
-    def _forest(self, folds: list[Fold], trees: list[TreeChoice], pool: Pool) -> Forest | None:
-        """The forest that is kept, None where no column asks it."""
-        if self.model == "network" or not (pool.weight < 1).any():
-            return None
+    def _forest(self, folds: list[Fold], trees: list[TreeChoice], beside: bool = False) -> Forest:
+        """The forest that is kept."""
         started = time.perf_counter()
         if self.large and folds[0].pilot is not None:
             return folds[0].pilot.limited_to(trees)
@@ -193,7 +235,7 @@ class Fit:
             a_tree = self.seconds["pilot"] / len(folds) / self.work.pilot_trees * 2
             left = max(self.limit_s - (time.perf_counter() - self.started), 0.1 * self.limit_s)
             count = int(np.clip(left / a_tree, FEWEST_TREES, count))
-        forest = self._grow(self.rows, Growth(count, most_samples=self.work.most_samples), shares)
+        forest = self._grow(self.rows, Growth(count, most_samples=self.work.most_samples), shares, beside)
         forest = forest if shares is None else forest.limited_to(trees)
         self.seconds["forest"] = time.perf_counter() - started
         return forest

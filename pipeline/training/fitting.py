@@ -19,24 +19,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from kernels.task_sampling import TARGET, write_bank
+from kernels.task_sampling import write_bank
 from pipeline.base.params import Params
 from pipeline.base.streams import progress as bar_of
-from pipeline.model.generator import Generator
 from pipeline.model.sampler import Sampler
 from pipeline.rows.schema import Schema
 from pipeline.rows.task_spec import spec_from_schema
 from pipeline.training.batches import Batch, BatchReader
 from pipeline.training.build import build_step
-from pipeline.training.choices import kinds_of, targets_of
 from pipeline.training.clock import Clock
 from pipeline.training.schedule import noise_seed
 from pipeline.training.step import TrainingStep
+from pipeline.training.trust import Judge
 
 VALIDATION_STREAM = 2
-TRUST_GRID = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 VALIDATION_TASKS, TASKS_A_ROW = 1024, 20  # on held-out rows: so many in all, and of one row at most
 
 
@@ -105,6 +102,7 @@ def _train(
     clock: Clock,
 ) -> History:
     history, best, kept, kept_trust = History(), float("inf"), state.flat_average.values.clone(), None
+    judge = Judge(state.average, held_out) if held_out else None
     steps, interval = params.train.steps, max(1, params.train.steps // validations)
     with bar_of(range(steps), "fit", unit="step", disable=not progress, mininterval=0.5) as bar:
         for step in bar:
@@ -112,7 +110,7 @@ def _train(
             over = clock.is_over(step + 1)
             if (step + 1) % interval and not over:
                 continue
-            trust, loss = calibrate(state.average, held_out) if held_out else (None, -float(step))
+            trust, loss = judge(state.average) if judge else (None, -float(step))
             history.held_out.append((step + 1, loss))
             bar.set_postfix(held_out=f"{loss:.3f}", refresh=False)
             if loss < best:
@@ -127,31 +125,6 @@ def _train(
     if kept_trust is not None:
         state.average.trust.copy_(kept_trust)
     return history
-
-
-@torch.inference_mode()
-def calibrate(generator: Generator, batches: list[Batch]) -> tuple[Tensor, float]:
-    """((L,) trust of each token with the least ranked probability score on the batches' targets, its mean over them).
-
-    A column that the others do not tell is soon learnt by heart: its trust falls towards 0, the marginal, while the
-    others go on learning.
-    """
-    generator.eval()
-    n_tokens, kinds = generator.body.n_tokens, kinds_of(generator.body.groups, generator.spacing)
-    grid = torch.tensor(TRUST_GRID)
-    total = torch.zeros(len(grid), n_tokens)
-    count = torch.zeros(n_tokens)
-    for batch in batches:
-        raw = generator.logits(batch.features, batch.role) - generator.log_mass
-        for targets in targets_of(kinds, batch.features, batch.role == TARGET):
-            count += targets.token.bincount(minlength=n_tokens)
-            word = targets.logits(raw, padding=0.0)
-            marginal = targets.logits(generator.log_mass.expand_as(raw))
-            for i, trust in enumerate(TRUST_GRID):
-                total[i].index_add_(0, targets.token, targets.ranked(torch.add(marginal, word, alpha=trust)))
-    best = total.argmin(0)
-    loss = total.gather(0, best[None]).sum() / count.sum().clamp(min=1.0)
-    return grid[best], float(loss)
 
 
 def _validation_tasks(rows: int) -> int:

@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from pipeline import BigLearnImputer
+from pipeline.base.beside import Beside
 from pipeline.base.data_groups import TasksParams
+from pipeline.estimators import fit_model
 from pipeline.estimators.presets import FOREST_WEIGHTS, PRESETS, TASKS, forest_tasks, work_for
 from tests.helpers.related import related_frame
 
@@ -60,9 +62,12 @@ def test_saved_models_give_the_same_answers_without_pickle(fitted, tmp_path):
     assert sorted(p.name for p in (tmp_path / "again").iterdir()) == sorted(p.name for p in (tmp_path / "m").iterdir())
 
 
-def test_a_fit_repeats_itself_whatever_the_threads():
-    frame = gaps(90)
+def test_a_fit_repeats_itself_whatever_the_threads(monkeypatch):
+    """With two the forest grows in a thread beside the networks."""
+    frame, beside = gaps(90), []
+    monkeypatch.setattr(fit_model, "Beside", lambda work: beside.append(1) or Beside(work))
     one, two = (BigLearnImputer(n_jobs=n, **QUICK).fit(frame) for n in (1, 2))
+    assert len(beside) == 1
     pd.testing.assert_frame_equal(one.sample(frame, 1)[0], two.sample(frame, 1)[0])
     assert one.report_["columns"] == two.report_["columns"]
 

@@ -17,8 +17,9 @@ from pipeline.rows.image_schema import image_label_schema
 from pipeline.rows.schema import Schema
 from pipeline.rows.tokens import Token
 from pipeline.tables.codec import fit_codec
-from pipeline.training.fitting import calibrate, fit_generator
+from pipeline.training.fitting import fit_generator
 from pipeline.training.losses import ranked_scores
+from pipeline.training.trust import Judge, calibrate
 
 NETWORK = NetworkParams(width=16, depth=1, heads=2, noise_width=1, order="one_by_one")
 
@@ -121,6 +122,12 @@ def test_trust_falls_where_the_network_is_wrong(schema):
     batch = type("Batch", (), {"features": features, "role": torch.full((len(features), 3), TARGET)})
     trust, loss = calibrate(oracle, [batch])
     assert trust[0] == 0 and (trust[1:] > 0.9).all() and np.isfinite(loss)
+    judge = Judge(oracle, [batch, batch])
+    for scale in (1.0, 0.1):  # the same judge, as the network changes
+        oracle.answers *= scale
+        wanted, wanted_loss = calibrate(oracle, [batch, batch])
+        found, found_loss = judge(oracle)
+        assert torch.equal(found, wanted) and found_loss == wanted_loss
 
 
 def test_order_one_by_one_needs_choices(schema):
