@@ -51,8 +51,13 @@ def scores(frame: pd.DataFrame, seed: int, steps: int) -> dict[str, np.ndarray]:
     x = StandardScaler().fit_transform(frame)
     mixture = GaussianMixture(3, reg_covar=1e-3, random_state=seed).fit(x)
     imputer = BigLearnImputer(steps=steps, progress=False, random_state=seed).fit(frame)
+    whole = imputer.sampler_
+    joined = -imputer.log_density(frame, orders=8)
+    imputer.sampler_ = whole.networks_alone()
+    alone = -imputer.log_density(frame, orders=8)
     return {
-        "log_density": -imputer.log_density(frame, orders=8),
+        "log_density": joined,
+        "log_density, networks alone": alone,
         "mean surprise": imputer.surprise(frame).to_numpy().mean(1),
         "isolation forest": -IsolationForest(random_state=seed).fit(x).score_samples(x),
         "local outlier factor": -LocalOutlierFactor().fit(x).negative_outlier_factor_,

@@ -72,11 +72,12 @@ class AskingMixin(RuledMixin):
         against: "entropy": less its expectation, so that 0 is as probable as ever. "column": less −log p of the cell when
         nothing is known of the row: the log-odds that it came from another row, best for swapped cells. Large is
         suspicious; NaN where the cell is missing. Of a number its bin counts, so the unit does not matter. A
-        DataFrame for a DataFrame, of the modelled columns.
+        DataFrame for a DataFrame, of the modelled columns. The networks alone are asked, where there are any: trees know
+        the rows that they were grown on, wrong cells included.
         """
         given, rows, units = self._asked(X)
         with self._threads():
-            found = surprise(self.sampler_, rows, self._strange(given, rows), against)
+            found = surprise(self.sampler_.networks_alone(), rows, self._strange(given, rows), against)
         return pd.DataFrame(found, self._index(X), list(units.schema.columns)) if is_frame(X) else found
 
     def wrong_cells(self, X: pd.DataFrame | np.ndarray, top: int = 20) -> pd.DataFrame:
@@ -88,15 +89,16 @@ class AskingMixin(RuledMixin):
             raise ValueError(f"'top' must be a whole number of at least 1. Got {top!r}.")
         given, rows, units = self._asked(X)
         frame = given.frame.set_axis(names_of(self), axis=1)
+        sampler = self.sampler_.networks_alone()
         with self._threads():
-            found = surprise(self.sampler_, rows, self._strange(given, rows), "column")
+            found = surprise(sampler, rows, self._strange(given, rows), "column")
             found = np.nan_to_num(found, nan=-np.inf)
             worst = np.argsort(-found, axis=None, kind="stable")[:top]
             worst = worst[found.ravel()[worst] > -np.inf]
             lines = []
             for n, c in zip(*np.unravel_index(worst, found.shape), strict=True):
                 unit = units.columns[c]
-                likely = self._point(unit, cell_probabilities(self.sampler_, rows[[n]], c)).iloc[0]
+                likely = self._point(unit, cell_probabilities(sampler, rows[[n]], c)).iloc[0]
                 lines.append((self._index(X)[n], unit.name, frame[unit.name].iloc[n], found[n, c], likely))
         return pd.DataFrame(lines, columns=["row", "column", "value", "surprise", "likely"])
 

@@ -186,6 +186,10 @@ class GapSampler:
         whole, _ = self._with_gaps(rows, read=False)
         return WithoutGaps(Questions(self.networks, self.forest, self.pool, whole), len(self.pairs))
 
+    def networks_alone(self) -> GapSampler:
+        """As that of MixtureSampler."""
+        return GapSampler(self.inner.networks_alone())
+
     def given(self, gaps: dict[int, bool]) -> GivenGaps:
         """The model of rows in which the columns of `gaps` are missing (True) or known (False)."""
         return GivenGaps(self, gaps)

@@ -125,6 +125,15 @@ class MixtureSampler:
         self._share_threads()
         return Questions(self.networks, self.forest, self.pool, rows)
 
+    def networks_alone(self) -> MixtureSampler:
+        """The networks without the forest, nothing sharpened; itself where one of the two is alone.
+
+        Trees know the rows that they were grown on by heart: asked about one of those, they expect what is wrong in it."""
+        if not self.networks or self.forest is None:
+            return self
+        pool = Pool.plain(self.schema.n_tokens, 1.0)
+        return type(self)(self.schema, self.networks, None, pool, network=self.network, batch_size=self.batch_size)
+
     # -- inside --------------------------------------------------------------------------------------
     def _share_threads(self) -> None:
         """The forest answers with as many threads as torch computes with."""

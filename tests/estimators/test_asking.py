@@ -72,6 +72,21 @@ def test_surprise_and_wrong_cells(mixed):
     assert worst.iloc[0][["row", "column", "value"]].tolist() == ["r7", "city", "Atlantis"]
 
 
+def test_a_wrong_cell_of_a_training_row_is_found_by_a_mixture():
+    """Trees that have seen the cell would expect it; so the networks alone are asked."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=250)
+    frame = pd.DataFrame({"x": x, "twice": 2 * x + 0.1 * rng.normal(size=250), "noise": rng.normal(size=250)})
+    wrong = rng.permutation(250)[:8]
+    frame.loc[wrong, "twice"] *= -1
+    frame.loc[wrong, "twice"] += np.where(frame.loc[wrong, "twice"] > 0, 1.5, -1.5)
+    imputer = BigLearnImputer(steps=200, width=32, depth=1, batch_size=64, progress=False).fit(frame)
+    imputer.sampler_.pool.weight[:] = 0.25  # mostly the trees
+    worst = imputer.wrong_cells(frame, 16)
+    assert len(set(worst["row"]) & set(wrong)) >= 7
+    assert imputer.surprise(frame)["twice"].nlargest(8).index.isin(wrong).sum() >= 6
+
+
 def test_distribution_and_predictions_of_a_column(mixed):
     frame = mixed_frame(10, seed=6)
     ages = mixed.distribution(frame, "age", level=0.8)
