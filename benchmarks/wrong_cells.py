@@ -95,11 +95,11 @@ def by_boosted_trees(frame: pd.DataFrame, seed: int) -> np.ndarray:
 def by_biglearn(frame: pd.DataFrame, seed: int, steps: int) -> dict[str, np.ndarray]:
     """The public surprise, and what it leaves out: −log p alone, and −log of p over the column's own share."""
     imputer = BigLearnImputer(steps=steps, progress=False, random_state=seed).fit(frame)
-    rows, schema = imputer.codec_.rows(frame), imputer.codec_.schema
+    rows, schema, sampler = imputer.codec_.rows(frame), imputer.codec_.schema, imputer.sampler_.networks_alone()
     plain, ratio = np.zeros(frame.shape), np.zeros(frame.shape)
     for c, token in enumerate(schema.tokens):
         known = np.flatnonzero(~np.isnan(rows[:, c]))
-        p = cell_probabilities(imputer.sampler_, rows[known], c)
+        p = cell_probabilities(sampler, rows[known], c)
         choice = choices_of(schema, c, rows[known, c])
         plain[known, c] = -np.log(np.maximum(p[np.arange(len(known)), choice], 1e-6))
         ratio[known, c] = plain[known, c] + np.log(np.maximum(np.asarray(token.mass)[choice], 1e-6))
