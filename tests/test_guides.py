@@ -137,7 +137,7 @@ SAYS = {  # pattern of a command → what its output holds
     r"make reproduce|dvc repro|.* && dvc repro": r"Running stage 'evaluate'|Data and pipelines are up to date",
     r"dvc exp run -n slower": r"Ran experiment\(s\): slower",
     r"dvc exp run --queue": r"Queued experiment '\w+' for future execution",
-    r"dvc queue start": r"Started '2' new experiments task queue workers",
+    r"dvc queue start": r"Started '1' new experiments task queue worker",
     r"dvc exp show": r"^(?!.*Failed).*Experiment",
     r"dvc params diff": r"train\.lr +0\.01 +0\.0005",
     r"python -m flows\.retrain": r"retrain: fid .+: the first model",
