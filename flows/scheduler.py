@@ -1,7 +1,11 @@
-"""What a Prefect server holds before its worker starts: the work pool, and an end for runs whose heart has stopped."""
+"""What a Prefect server holds before its worker starts: the work pool, and an end for runs whose heart has stopped.
+
+python -m flows.scheduler [URL]           # of flows.reports.report_server, where there is one
+"""
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 from prefect.automations import Automation
@@ -13,6 +17,9 @@ from prefect.events.filters import EventFilter
 from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.states import Crashed
+
+from flows.reports import announce
+from pipeline.base.paths import default_root
 
 POOL = "local"
 MISSED_HEART_S = 120  # seconds without a heartbeat after which a run counts as crashed; a heart beats every 30
@@ -78,3 +85,5 @@ def end_dead_runs(client: SyncPrefectClient, silent_s: float = MISSED_HEART_S) -
 
 if __name__ == "__main__":
     prepare()
+    if len(sys.argv) > 1:
+        announce(default_root(), sys.argv[1])

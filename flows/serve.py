@@ -8,14 +8,11 @@ the same three parts by hand: docs/orchestration.md.
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,13 +23,12 @@ import typer
 from flows.database import server_database
 from flows.dvc_tasks import child_environment
 from flows.process import child_command, end_group
-from flows.show import REPORT_URL
+from flows.reports import HOST, report_server
 from flows.temporary_server import wait_until_healthy
 from pipeline.base.failures import one_line_errors
-from pipeline.base.paths import Paths, default_root
+from pipeline.base.paths import default_root
 from pipeline.base.streams import ready_streams
 
-HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
 
 
@@ -42,44 +38,26 @@ def serve(root: Path, port: int) -> None:
     if _is_taken(port):
         raise RuntimeError(f"'port' must be free. Got {port}, where a server already listens.")
     with ExitStack() as stack:
-        report = stack.enter_context(report_server(Paths(root).report))
+        reports = stack.enter_context(report_server(root, port + 1))
         environment = os.environ | {
             "PREFECT_API_URL": f"{url}/api",
-            REPORT_URL: report,
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }
         with server_database() as database:
             command = ("server", "start", "--host", HOST, "--port", str(port))
             server = stack.enter_context(_prefect(root, environment | database, *command))
             wait_until_healthy(f"{url}/api", server, START_LIMIT_S)
-        _run_once(root, environment, sys.executable, "-m", "flows.scheduler")
+        _run_once(root, environment, sys.executable, "-m", "flows.scheduler", reports)
         _run_once(root, environment, sys.executable, "-m", "flows.deployments")
         worker = stack.enter_context(
             _prefect(root, environment, "worker", "start", "--pool", "local", "--install-policy", "never")
         )
-        print(f"Prefect's pages: {url} · report: {report} · Ctrl-C ends everything", flush=True)
+        print(f"Prefect's pages: {url} · report: {reports}/reproduce/ · Ctrl-C ends everything", flush=True)
         while (server.poll(), worker.poll()) == (None, None):
             time.sleep(1.0)
         raise RuntimeError(
             "The server or the worker must run on. Got the end of one: its last lines are above; start `make serve` again."
         )
-
-
-@contextmanager
-def report_server(folder: Path) -> Iterator[str]:
-    """Address at which `folder` is served, read-only, while the context lasts."""
-    handler = functools.partial(_QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://{HOST}:{server.server_address[1]}/index.html"
-        finally:
-            server.shutdown()
-
-
-class _QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """No line a request."""
 
 
 @contextmanager

@@ -1,31 +1,50 @@
-"""What a finished run shows in Prefect: a table of metrics, the newest sample sheet, a link to the report."""
+"""What a finished run shows in Prefect: `results`, a page of headline scores, samples and the report; `metrics`, all of them."""
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.reports import link_to
 from pipeline.base.paths import Paths
+from pipeline.reporting.sections import tiles
 
-REPORT_URL = "BIGLEARN_REPORT_URL"  # where data/report is served; set by flows.serve
+CAPTION = (
+    "Pictures after {steps} training steps: four lines drawn whole, then real ones, the part of them that is given, "
+    "and two draws of the rest."
+)
 
 
 def publish_results(where: Paths) -> None:
     """Creates the artifacts of whatever the workspace holds: a stage may be absent from a user's dvc.yaml."""
+    report = where.report / "index.html"
+    text = results_text(where, link_to(where.report) if report.is_file() else None)
+    if text:
+        create_markdown_artifact(text, key="results", description="Headline scores, samples, the report.")
     rows = metric_rows(where)
     if rows:
         create_table_artifact(rows, key="metrics", description="Metrics of every stage (data/metrics).")
+
+
+def results_text(where: Paths, link: str | None) -> str:
+    """Markdown of what the workspace holds; "" where there is nothing. link: address of the report, where it is served."""
+    parts = []
+    scores = tiles({row["metric"]: row["value"] for row in metric_rows(where)})
+    if scores:
+        lines = [f"| {s.title} | {s.value} | {s.beside} |" for s in scores]
+        parts.append("\n".join(["| score | value | beside it |", "| --- | --- | --- |", *lines]))
     picture = newest_sheet(where)
     if picture is not None:
-        name = picture.relative_to(where.data).as_posix()
-        create_image_artifact(data_uri(picture), key="samples", description=f"Samples of the model: {name}")
-    if (where.report / "index.html").is_file():
-        link = os.environ.get(REPORT_URL) or (where.report / "index.html").resolve().as_uri()
-        create_link_artifact(link, key="report", link_text="Report of this run", description="The whole report.")
+        steps = int(picture.stem.removeprefix("step-"))
+        parts.append(f"{CAPTION.format(steps=steps)}\n\n![Samples]({data_uri(picture)})")
+    report = where.report / "index.html"
+    if report.is_file():
+        file = f"`{report.resolve()}`"
+        parts.append(f"[The newest report of this flow]({link}), in the file {file}" if link else f"Report: {file}")
+    return "\n\n".join(parts)
 
 
 def metric_rows(where: Paths) -> list[dict[str, object]]:

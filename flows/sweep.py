@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, as_completed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
@@ -194,7 +194,8 @@ def write_results(root: Path, rows: list[dict[str, Any]], metric: str, direction
     shown = [{**row, "label": label({k: row[k] for k in varied if k in row})} for row in rows]
     pareto.plot(folder / "pareto.png", shown, cost, metric, direction)
     create_table_artifact(rows, key="sweep", description=f"quality: {metric} ({direction} is better), cost: {cost}")
-    create_image_artifact(data_uri(folder / "pareto.png"), key="pareto", description="Quality against compute")
+    picture = f"![Quality against compute]({data_uri(folder / 'pareto.png')})"
+    create_markdown_artifact(picture, key="pareto", description="Quality against compute")
 
 
 def task_runner(kind: str, address: str | None, jobs: int) -> TaskRunner:

@@ -43,7 +43,7 @@ ROOMS = {
         "kernels", "base", "rows", "tables", "asking", "textfiles", "sources", "datasets", "reporting", "exchange", "model",
         "estimators", "evaluation", "stages"
     },
-    "flows": {"kernels", "base", "model"},
+    "flows": {"kernels", "base", "model", "reporting"},
 }  # fmt: skip
 
 

@@ -162,7 +162,7 @@ def _check_group(prefix: str, group: Any) -> None:
             low, high = f.metadata["low"], f.metadata["high"]
             values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
             for v in values:
-                if not (math.isfinite(v) and low <= v <= high):
+                if not (isinstance(v, int | float) and math.isfinite(v) and low <= v <= high):
                     raise ParamsError(f"Parameter '{key}' must lie in [{low}, {high}]. Got {v}.")
 
 

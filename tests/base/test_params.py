@@ -28,6 +28,7 @@ def test_committed_file_holds_the_defaults():
         ("train.steps=many", "'train.steps'"),
         ("network.width=33", r"'network.width' must be a multiple of network.heads \(2\). Got 33"),
         ("train.batch_size=12", r"'train.batch_size' must be a multiple .* Got 12"),
+        ("tasks.weights.={joint 1}", "'tasks.weights' must lie in .* Got {'joint 1': None}"),
         ("tasks.weights={joint: 0}", "'tasks.weights' must have a positive sum"),
         ("tasks.weights={everything: 1}", "'tasks.weights' must name task families among joint, .* Got .'everything'."),
         ("tasks.source_beta=[1.0]", "'tasks.source_beta' must hold two numbers"),

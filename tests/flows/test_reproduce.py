@@ -12,7 +12,7 @@ from prefect.logging import disable_run_logger
 
 from flows.dvc_tasks import StageFailed
 from flows.reproduce import stage_task
-from flows.show import data_uri, metric_rows, newest_sheet
+from flows.show import data_uri, metric_rows, newest_sheet, results_text
 from pipeline.base.paths import Paths
 from pipeline.base.result_groups import ReproduceParams
 from tests.helpers.projects import commit, dvc
@@ -47,7 +47,7 @@ def test_failure_and_deadline_are_told(small_project):
 
 def test_metrics_and_the_newest_sheet_are_shown(tmp_path):
     where = Paths(tmp_path)
-    assert metric_rows(where) == [] and newest_sheet(where) is None
+    assert metric_rows(where) == [] and newest_sheet(where) is None and results_text(where, None) == ""
     where.metrics.mkdir(parents=True)
     (where.metrics / "train.json").write_text(json.dumps({"steps": 3}))
     sheets = where.models / "progress"
@@ -57,6 +57,25 @@ def test_metrics_and_the_newest_sheet_are_shown(tmp_path):
     assert metric_rows(where) == [{"stage": "train", "metric": "steps", "value": 3}]
     assert newest_sheet(where).name == "step-00000020.png"
     assert data_uri(newest_sheet(where)) == "data:image/png;base64,iVBORw=="
+
+
+def test_results_are_one_page_scores_first(tmp_path):
+    where = Paths(tmp_path)
+    for folder in (where.metrics, where.models / "progress", where.report):
+        folder.mkdir(parents=True)
+    (where.metrics / "evaluate.json").write_text(json.dumps({"fid": 2.0, "fid_real": 1.0, "rmse": 3.0}))
+    (where.models / "progress" / "step-00000020.png").write_bytes(b"\x89PNG")
+    (where.report / "index.html").touch()
+    text = results_text(where, "http://127.0.0.1:4201/reproduce/")
+    order = [
+        "| 2 | real rows 1, 2.0 times that |",
+        "after 20 training steps",
+        "(data:image/png;base64,",
+        "(http://127.0.0.1",
+    ]
+    places = [text.index(part) for part in order]
+    assert places == sorted(places) and "rmse" not in text
+    assert "](" not in results_text(where, None).split("base64")[1].split("\n", 1)[1]  # no link to a file
 
 
 def reproduce(root, environment):

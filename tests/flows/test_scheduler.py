@@ -48,11 +48,16 @@ def test_a_run_that_died_unwatched_is_ended_and_others_are_left_alone(model_proj
 
 
 @pytest.mark.slow(short=True)
-def test_pool_and_automation_are_made_once(prefect_environment):
-    command = [sys.executable, "-m", "flows.scheduler"]
+def test_pool_automation_and_address_of_the_reports_are_made_once(prefect_environment):
+    command = [sys.executable, "-m", "flows.scheduler", "http://127.0.0.1:4201"]
+    asked = "from flows.reports import link_to; from pathlib import Path; print(link_to(Path('data/report')))"
     listed = [sys.executable, "-m", "prefect", "automation", "ls"]
     for _ in range(2):
         assert subprocess.run(command, cwd=ROOT, env=prefect_environment, timeout=120).returncode == 0
     wide = prefect_environment | {"COLUMNS": "200", "DO_NOT_TRACK": "1", "PATH": os.environ["PATH"]}
     shown = subprocess.run(listed, cwd=ROOT, env=wide, capture_output=True, text=True, timeout=120).stdout
     assert shown.count("End runs whose heart stopped") == 1
+    done = subprocess.run(
+        [sys.executable, "-c", asked], cwd=ROOT, env=prefect_environment, capture_output=True, text=True
+    )
+    assert done.stdout == "http://127.0.0.1:4201/reproduce/\n", done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,6 @@ import pytest
 import yaml
 
 from flows.scheduler import MISSED_HEART_S
-from flows.serve import report_server
 from tests.helpers.imports import ROOT
 from tests.helpers.prefect_server import free_port
 from tests.helpers.projects import commit, write_params
@@ -48,16 +48,6 @@ def test_usage_reports_are_off_before_prefect_is_imported():
     code = "import os, sys, flows; assert 'prefect' not in sys.modules; print(os.environ['DO_NOT_TRACK'])"
     here = {k: v for k, v in os.environ.items() if k != "DO_NOT_TRACK"}
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=here, capture_output=True).stdout == b"1\n"
-
-
-def test_the_report_is_served_on_loopback_alone(tmp_path):
-    (tmp_path / "index.html").write_text("<h1>report</h1>")
-    with report_server(tmp_path) as address:
-        assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address, timeout=10) as answer:
-            assert answer.read() == b"<h1>report</h1>"
-    with pytest.raises(OSError):
-        urllib.request.urlopen(address, timeout=2)
 
 
 @pytest.fixture
@@ -98,8 +88,10 @@ def test_a_scheduled_run_fires_and_ctrl_c_ends_everything(served_project, tmp_pa
                 f"http://127.0.0.1:{port}/api/artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [done["id"]]}}}
             )
         }
-        assert {"metrics", "report"} <= set(shown)
-        assert '"fid"' in shown["metrics"]["data"] and "http://127.0.0.1:" in shown["report"]["data"]
+        assert {"metrics", "results"} <= set(shown) and '"fid"' in shown["metrics"]["data"]
+        link = re.search(r"\((http://127\.0\.0\.1:\d+/reproduce/)\)", shown["results"]["data"]).group(1)
+        with urllib.request.urlopen(link, timeout=10) as answer:
+            assert answer.read() == b"<h1>report</h1>"
         listening = {
             c.laddr.ip for c in psutil.net_connections("inet") if c.status == "LISTEN" and c.laddr.port == port
         }

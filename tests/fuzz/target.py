@@ -82,8 +82,10 @@ def spoil_bytes(payload: bytes, rng: random.Random) -> bytes:
 
 
 def spoil_json(payload: bytes, rng: random.Random) -> bytes:
-    """`payload` with one or two of its values replaced, left out or named otherwise."""
+    """`payload` with one or two of its values replaced, left out or named otherwise; a lone value is replaced whole."""
     raw = json.loads(payload)
+    if not isinstance(raw, dict | list):
+        return json.dumps(rng.choice(WEIRD)).encode()
     for _ in range(rng.randint(1, 2)):
         place = raw
         while True:
