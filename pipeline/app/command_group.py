@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from pipeline.app.shell_words import in_shell_words
 from pipeline.base.failures import BAD_USAGE, FAILED, INTERRUPTED, one_line_errors  # noqa: F401
 from pipeline.base.streams import ready_streams
 
@@ -45,7 +46,7 @@ class _OneLineErrors(typer.core.TyperGroup):
     def _run(self, *args: Any, **extra: Any) -> int:
         ready_streams()
         try:
-            with one_line_errors("biglearn"):
+            with one_line_errors("biglearn", in_shell_words):
                 try:
                     code = super().main(*args, standalone_mode=False, **extra) or 0
                 except _Carried as carried:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from linecache import getline
 from pathlib import Path
@@ -31,14 +31,15 @@ _PACKAGES = ("pipeline", "kernels", "flows", "biglearn")
 
 
 @contextmanager
-def one_line_errors(name: str) -> Iterator[None]:
+def one_line_errors(name: str, wording: Callable[[str], str] = str) -> Iterator[None]:
     """Ends the process with one line on stderr, `name: what happened`, when its body raises.
 
     Exit codes: 1; 2 for parameters; 130 for Ctrl-C, or the one of the signal that stopped a run; 141, without a word,
     when nobody reads the output any more (`biglearn … | head -1`). Warnings are notes of one line.
+    wording: what makes the texts of warnings and errors ones for readers here.
     """
     try:
-        with warnings_as_notes():
+        with warnings_as_notes(wording):
             yield
         sys.stdout.flush()
     except (SystemExit, GeneratorExit):
@@ -48,7 +49,7 @@ def one_line_errors(name: str) -> Iterator[None]:
             sys.exit(BROKEN_PIPE)
         if os.environ.get("BIGLEARN_TRACEBACK") and not isinstance(error, KeyboardInterrupt | Stopped):
             raise
-        text, code = f"{name}: {line_of(error)}", exit_code(error)
+        text, code = f"{name}: {wording(line_of(error))}", exit_code(error)
         print(text, file=sys.stderr, flush=True)
         sys.exit(code)
 

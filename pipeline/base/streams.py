@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -22,14 +22,15 @@ def ready_streams() -> None:
 
 
 @contextmanager
-def warnings_as_notes() -> Iterator[None]:
-    """A warning meant for users, a UserWarning, is one line `note: …` on stderr, without the file and line of code that raised it."""
+def warnings_as_notes(wording: Callable[[str], str] = str) -> Iterator[None]:
+    """A warning meant for users, a UserWarning, is one line `note: …` on stderr, without the file and line of code that raised
+    it; wording: what makes its text one for readers here."""
     with warnings.catch_warnings():
         shown = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if category is UserWarning:
-                print(f"note: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+                print(f"note: {wording(' '.join(str(message).split()))}", file=sys.stderr, flush=True)
             else:
                 shown(message, category, *where, **more)
 

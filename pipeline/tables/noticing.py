@@ -32,7 +32,7 @@ def noticed(column: Column, cells: Cells) -> Column:
         notes.append(f"nearly empty: {column.rows - column.missing} known cells of {column.rows}")
     if column.kind == "category" and column.distinct > 2:
         found = sentinels.words(cells.distinct, cells.counts)
-        notes += [_may_be_missing(column, repr(text), count) for text, count in found]
+        told += [_may_be_missing(column, repr(text), count) for text, count in found]
     if column.kind in ("float", "integer") and not column.odd:
         _about_numbers(column, cells, told, notes)
     return replace(column, warnings=tuple(told), notes=tuple(notes))

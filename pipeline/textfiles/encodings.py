@@ -171,7 +171,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         with openers[suffix](path, "rb") as stream:
             yield stream
     elif suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
+        with _archive(Path(path)) as archive:
             names = [n for n in archive.namelist() if not n.endswith("/") and not n.startswith("__MACOSX")]
             if len(names) != 1:
                 raise TableFileError(f"{Path(path).name} must hold one file. Got {len(names)}: {names[:8]}.")
@@ -180,6 +180,16 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     else:
         with open(path, "rb") as stream:
             yield stream
+
+
+def _archive(path: Path) -> zipfile.ZipFile:
+    """The zip `path`. Raises TableFileError for one of a version that Python does not know."""
+    try:
+        return zipfile.ZipFile(path)
+    except NotImplementedError as error:
+        raise TableFileError(
+            f"{path.name}: must be a zip that Python reads. Got: {error}. Unpack it, and give the file."
+        ) from error
 
 
 def _member(archive: zipfile.ZipFile, name: str, of: str) -> IO[bytes]:

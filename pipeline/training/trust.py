@@ -54,7 +54,7 @@ class Known:
 
 
 class Judge:
-    """`calibrate` on the same batches again and again: targets and marginals are looked up once, and scores need no new memory.
+    """`calibrate` on the same batches again and again: targets and marginals are looked up once, and scores reuse their memory.
 
     generator: one of the network that will be judged; its marginals do not change.
     """

@@ -80,4 +80,6 @@ def test_codes_are_told_from_counts_of_two_and_from_named_columns():
 def test_answers_that_are_none_are_named_in_any_language(words):
     frame = pd.DataFrame({"answer": ["yes", "no", "perhaps", words] * 10})
     (column,) = inspect(frame)
-    assert column.missing == 0 and any(f"{words!r} (10 cells) may mean a missing cell" in note for note in column.notes)
+    assert column.missing == 0 and any(
+        f"{words!r} (10 cells) may mean a missing cell" in told for told in column.warnings
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 from pipeline.sources.opening import open_source
@@ -85,3 +87,14 @@ def test_other_texts_are_no_numbers(text):
 def test_nothing_below_zero_is_written_of_a_zero():
     for how in ("()", "_-", "-"):
         assert NumberFormat(Marks(), 2, 2, negative=how).text(-0.001) == "0.00"
+
+
+def test_a_zip_that_python_cannot_open_is_refused_with_a_remedy(tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("in.csv", "a,b\n1,2\n")
+    payload = bytearray((tmp_path / "in.zip").read_bytes())
+    at = payload.index(b"PK\x01\x02")
+    payload[at + 6 : at + 8] = b"\x7f\x00"  # the version that a reader must have: 12.7
+    (tmp_path / "in.csv.zip").write_bytes(payload)
+    with pytest.raises(ValueError, match=r"in\.csv\.zip: must be a zip that Python reads.*12\.7.*Unpack it"):
+        fill(tmp_path / "in.csv.zip", tmp_path / "out.csv")
