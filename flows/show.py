@@ -34,7 +34,9 @@ def results_text(where: Paths, link: str | None) -> str:
     parts = []
     scores = tiles({row["metric"]: row["value"] for row in metric_rows(where)})
     if scores:
-        lines = [f"| {s.title} | {s.value} | {s.beside} |" for s in scores]
+        lines = [
+            f"| {s.title} | {s.value} | {s.beside.replace(', ', '<br>')} |" for s in scores
+        ]  # wide tables are cut off
         parts.append("\n".join(["| score | value | beside it |", "| --- | --- | --- |", *lines]))
     picture = newest_sheet(where)
     if picture is not None:

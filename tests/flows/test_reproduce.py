@@ -68,7 +68,7 @@ def test_results_are_one_page_scores_first(tmp_path):
     (where.report / "index.html").touch()
     text = results_text(where, "http://127.0.0.1:4201/reproduce/")
     order = [
-        "| 2 | real rows 1, 2.0 times that |",
+        "| 2 | real rows 1<br>2.0 times that |",
         "after 20 training steps",
         "(data:image/png;base64,",
         "(http://127.0.0.1",
