@@ -125,13 +125,10 @@ class ParquetSource:
         return pd.DataFrame({n: self._series(table.column(n), n) for n in names})
 
     def _series(self, column: pa.ChunkedArray, name: str) -> pd.Series:
-        import pyarrow as pa
-
         try:
             series = series_of(column, name)
-        except (ValueError, TypeError, KeyError, OverflowError, pa.ArrowException) as error:  # pytz's are among them
-            what = f"column {name!r} must hold values that pandas reads. Got {column.type}: {_first_line(error)}"
-            raise TableFileError(f"{self.path.name}: {what}") from error
+        except _unreadable_kinds() as error:
+            raise self._unreadable(column, name, error) from error
         words = self.words.of(name)
         if series.dtype == "str" and words.words:
             return series.mask(series.str.strip().isin(words._set - {""}))
@@ -141,9 +138,23 @@ class ParquetSource:
             return series.mask(series.map(words.holds_date, na_action="ignore").fillna(False).astype(bool))
         return series
 
+    def _unreadable(self, column: pa.ChunkedArray, name: str, error: Exception) -> TableFileError:
+        what = f"column {name!r} must hold values that pandas reads. Got {column.type}: {_first_line(error)}"
+        return TableFileError(f"{self.path.name}: {what}")
+
     def whole(self, block: Block, filled: pd.DataFrame) -> pd.DataFrame:
-        """All columns of a block as pandas has them, filled, the index of pandas as columns."""
-        return self.filled(block, filled).to_pandas(ignore_metadata=True)
+        """All columns of a block as pandas has them, filled, the index of pandas as columns. Raises TableFileError for a
+        column, which may be one that is only copied, whose values pandas does not read."""
+        table = self.filled(block, filled)
+        try:
+            return table.to_pandas(ignore_metadata=True)
+        except _unreadable_kinds():
+            for name in table.schema.names:
+                try:
+                    table.select([name]).to_pandas(ignore_metadata=True)
+                except _unreadable_kinds() as error:
+                    raise self._unreadable(table.column(name), name, error) from error
+            raise
 
     def filled(self, block: Block, filled: pd.DataFrame) -> pa.Table:
         """The block's Arrow table with its missing cells taken from `filled`, the other cells as they are."""
@@ -156,6 +167,13 @@ class ParquetSource:
                     new = _with_values(table.column(name), gaps, filled[name][gaps])
                     table = table.set_column(place, table.schema.field(place), new)
         return table
+
+
+def _unreadable_kinds() -> tuple[type[Exception], ...]:
+    """What pyarrow, pandas and pytz raise for values that pandas cannot hold."""
+    import pyarrow as pa
+
+    return ValueError, TypeError, KeyError, OverflowError, pa.ArrowException
 
 
 def is_modelled(kind: pa.DataType) -> bool:
@@ -192,6 +210,7 @@ def series_of(column: pa.ChunkedArray, name: str) -> pd.Series:
     if t.is_date(kind):
         column = column.cast(pa.timestamp("s")) if t.is_date32(kind) else column.cast(pa.timestamp("ms"))
     elif not t.is_temporal(kind):
+        column.validate(full=True)  # text that is no UTF-8 would fail only where it is first looked at
         return column.to_pandas().astype("str").rename(name)
     return column.to_pandas().rename(name)
 

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import sqlite3
 
+import numpy as np
 import openpyxl
 import pandas as pd
 import pyarrow as pa
@@ -141,6 +142,23 @@ def test_parquet_keeps_types_values_metadata_and_row_groups(tmp_path):
         assert all(o is None or o == n for o, n in zip(old, new, strict=True)), name
         assert name == "tags" or None not in new, name
     assert "note: column 'tags' holds list<element: string>: it is copied as it is." in said
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_text_of_parquet_that_is_no_text_is_named_with_its_column(tmp_path, nested):
+    offsets = np.array([0, 1, 2, 3], np.int32)
+    words = pa.Array.from_buffers(pa.string(), 3, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"a\xffc")])
+    column = pa.ListArray.from_arrays(pa.array(offsets), words) if nested else words
+    pq.write_table(pa.table({"n": [1.0, None, 3.0], "said": column}), tmp_path / "in.parquet")
+    if nested:  # copied as it is: what is not looked at may be anything
+        fill(tmp_path / "in.parquet", tmp_path / "out.parquet")
+        assert (
+            pq.read_table(tmp_path / "out.parquet").column("said").chunk(0).flatten().buffers()[2].to_pybytes()
+            == b"a\xffc"
+        )
+    with pytest.raises(ValueError, match="in.parquet: column 'said' must hold values that pandas reads"):
+        fill(tmp_path / "in.parquet", tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_parquet_keeps_the_index_of_pandas(tmp_path):
