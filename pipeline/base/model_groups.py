@@ -96,6 +96,7 @@ class TrainParams:
     ranked_weight: float = ranged(0.0, 0.0, 1e3, "weight of the ranked probability score of bins and categories in it")
     likelihood_source_share: float = ranged(0.0, 0.0, 1.0, "least share of sources for the likelihood terms")
     penalty: str = chosen("exact", ("exact", "approximate", "none"), "R1 and R2: exact double backward, or one draw")
+    penalty_sigma: float = ranged(0.1, 1e-4, 10.0, "size of that draw, in feature units")
     penalty_weight: float = ranged(0.1, 0.0, 1e4, "γ of R1 and of R2")
     penalty_interval: int = ranged(4, 1, 1024, "steps between penalties; the weight is scaled by it")
     penalty_precision: str = chosen(

@@ -44,8 +44,10 @@ def exact_penalty(discriminator: Callable[[Tensor, Tensor], Tensor], features: T
 def approximate_penalty(
     discriminator: Callable[[Tensor, Tensor], Tensor], features: Tensor, role: Tensor, sigma: float, noise: Tensor
 ) -> Tensor:
-    """(B,) one-draw estimates of ‖∇_x f‖²: ((f(x + σε) − f(x)) / σ)². Approximate: one draw has a large variance.
+    """(B,) one-draw estimates of ‖∇_x f‖²: ((f(x + σε) − f(x)) / σ)², the approximated R1 of Lin et al. 2025 (2501.08316).
 
+    One draw has a large variance. Where rows share statistics (`train.minibatch_group`) its mean is Σ_k ‖∂f_i/∂x_k‖² over the
+    rows k of the group, as all are moved at once, where `exact_penalty` has ‖∂ Σ_k f_k / ∂x_i‖².
     noise: (B, F) standard normal; sigma: in feature units.
     """
     both = discriminator(torch.cat([features, features + sigma * noise]), role.repeat(2, 1))

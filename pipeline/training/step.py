@@ -55,7 +55,6 @@ class TrainingStep:
     `averaged_generator` puts them together.
     """
 
-    PENALTY_SIGMA = 0.1  # feature units, for the approximate penalty
     NON_FINITE_LIMIT = 10  # steps in a row that may be skipped
 
     def __init__(
@@ -233,7 +232,7 @@ class TrainingStep:
                 return self._exact_penalty(features, role)
         shape = (len(batch.features), 2 * features.shape[1])
         moves = torch.cat(draw(torch.randn, shape, noise, features.device).chunk(2, 1))
-        return approximate_penalty(self.discriminator, features, role, self.PENALTY_SIGMA, moves)
+        return approximate_penalty(self.discriminator, features, role, self.params.penalty_sigma, moves)
 
     def _exact_penalty(self, features: Tensor, role: Tensor) -> Tensor:
         if self.block_calls is not None:
