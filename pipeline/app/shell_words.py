@@ -15,7 +15,7 @@ _ARGUMENT = re.compile(r"\b(missing|kinds)=(\{(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|
 def in_shell_words(text: str) -> str:
     """The text with the arguments `missing` and `kinds`, as a fit's warnings write them, as options of the commands.
 
-    What is no literal of Python (a list that ends in …) stays as it is.
+    A list may end in …; what else is no literal of Python stays as it is.
     """
     return _ARGUMENT.sub(_option, text)
 
@@ -23,13 +23,14 @@ def in_shell_words(text: str) -> str:
 def _option(found: re.Match) -> str:
     name, written = found.groups()
     try:
-        value = ast.literal_eval(written)
+        more = ", …" * written.endswith(", …}")
+        value = ast.literal_eval(written.replace(", …}", "}"))
         if name == "missing":
             return " ".join(
                 f"--missing {shlex.quote(f'{column}={mark}')}" for column, marks in value.items() for mark in marks
             )
         setting = ", ".join(f"{_word(column)}: {kind}" for column, kind in value.items())
-        return f"--set {shlex.quote(f'kinds={{{setting}}}')}"
+        return f"--set {shlex.quote(f'kinds={{{setting}{more}}}')}"
     except (ValueError, SyntaxError, TypeError, AttributeError):
         return found[0]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.app.command_group import check_new, made
+from pipeline.app.shell_words import in_shell_words
 from pipeline.app.table_options import TableInput
 from pipeline.base.fields import ParamsError
 
@@ -83,9 +84,7 @@ def inspect_table(place: Place, given: TableInput, settings: list[str], most: in
             say(f"looking at {most} of {rows_of} rows, drawn at random with seed 0 (--fit-rows)")
         frame = sampled(source, most, 0)
         columns = inspect(frame, **asked)
-    told = table_of(columns)
-    if "may mean a missing cell" in told:
-        told += "\n\nIn the shell missing={'age': [-999]} is --missing age=-999."
+    told = in_shell_words(table_of(columns))
     text = f"{rows_of} rows, {len(columns)} columns\n\n{told}"
     return f"{text}\n\n{rules_text(frame, asked)}" if rules else text
 

@@ -17,7 +17,7 @@ def test_columns_of_a_file_are_described_and_can_be_said_by_name(tmp_path):
     assert code == 0 and out.startswith("40 rows, 3 columns"), error
     assert "category" in lines["zip"] and "00501 50%" in lines["zip"] and "code" in lines["zip"]
     assert "-999 … 59" in lines["age"] and "%d.%m.%Y" in lines["seen"]
-    assert "age: -999 (4 cells) may mean a missing cell; missing={'age': [-999]} says so" in out
+    assert "age: -999 (4 cells) may mean a missing cell; --missing age=-999 says so" in out
     code, out, _ = biglearn("inspect", file, "--set", "missing={age: [-999]}", "--set", "kinds={zip: ignore}")
     assert code == 0 and "4 (10.0%): -999" in out and "20 … 59" in out and "the user named it" in out
 
