@@ -1,6 +1,6 @@
 """A sheet of an Excel workbook as a source, and as an output in which nothing but the missing cells is changed.
 
-The first row with a text in it holds the names. A cell with a formula is never written to; its value is the one that
+Titles above the names and totals below the rows are no part of the table. A cell with a formula is never written to; its value is the one that
 Excel saved. Kept by openpyxl: formats, widths, other sheets, formulas; not kept: what it cannot read (shapes, some
 pictures), which is said before anything is written.
 """
@@ -17,6 +17,7 @@ from pipeline.base.files import replaced_file
 from pipeline.sources.blocks import BLOCK_ROWS, Block, Source
 from pipeline.sources.objects import ObjectColumn
 from pipeline.sources.places import Place
+from pipeline.sources.sheet_layout import layout_of
 from pipeline.sources.text_tables import stamped
 from pipeline.textfiles.delimited import told_apart
 from pipeline.textfiles.encodings import TableFileError
@@ -39,22 +40,17 @@ class SheetSource:
         self.sheet = self._chosen(values, place.table)
         sheet = values[self.sheet]
         rows = [list(r) for r in sheet.iter_rows(values_only=True)]
-        top = next((i for i, r in enumerate(rows) if any(isinstance(v, str) and v.strip() for v in r)), None)
-        if top is None:
+        found = layout_of(rows)
+        if found is None:
             raise TableFileError(f"{place.path.name}, sheet {self.sheet!r}: must have a row of names. Got none.")
-        left = next(i for i, v in enumerate(rows[top]) if v is not None)
-        names = rows[top][left:]
-        while names and names[-1] is None:
-            names.pop()
-        body = [r[left : left + len(names)] for r in rows[top + 1 :]]
-        while body and all(v is None for v in body[-1]):
-            body.pop()
+        names, body = found.names, found.body
         if not body:
             raise TableFileError(
                 f"{place.path.name}, sheet {self.sheet!r}: must hold rows and columns. Got 0 rows, {len(names)} columns."
             )
-        self.top, self.left, self.rows, self.values = top + 2, left + 1, len(body), body
-        told, self.notes = told_apart(["" if n is None else str(n).strip() for n in names])
+        self.top, self.left, self.rows, self.values = found.top + 2, found.left + 1, len(body), body
+        told, notes = told_apart(["" if n is None else str(n).strip() for n in names])
+        self.notes = found.notes + notes
         self.columns = [ObjectColumn(name, words.of(name)) for name in told]
         self.formulas = self._formulas(values)
         for place_, column in enumerate(self.columns):

@@ -36,6 +36,7 @@ from pipeline.textfiles.records import (
     records,
     value_of,
 )
+from pipeline.textfiles.remarks import Totals, total_of
 from pipeline.textfiles.words import MissingWords
 
 if TYPE_CHECKING:
@@ -115,21 +116,28 @@ class DelimitedFile(TextTable):
                 yield record
 
     def _above_remarks(self) -> Iterator[Record]:
-        """The rows; lines of one cell that follow a blank line and end the file are none, and noted."""
+        """The rows; lines of one cell that follow a blank line and end the file are none, nor are totals that end it; noted."""
         held: list[Record] = []
-        blank = False
+        blank = wide = False  # a blank line before; a row before
+        totals = Totals()
         for record in self.records():
             if record.cells is None:
                 blank = blank or not (record.header or record.raw.strip())
-            elif (blank or held) and len(record.cells) == 1 < len(self.columns):
+                continue
+            several = len(self.columns) > 1
+            total = totals.may_be(value_of(c, self.dialect) for c in record.cells)
+            if several and ((blank or held) and len(record.cells) == 1 or wide and total):
                 held.append(record)
-            else:
-                yield from held
-                held, blank = [], False
-                yield record
+                continue
+            yield from held
+            held, blank, wide = [], False, True
+            yield record
         self.below = held[0].line if held else 0
         if held:
-            what = "is a remark" if len(held) == 1 else "and following are remarks"
+            total = total_of(value_of(c, self.dialect) for c in held[0].cells)
+            one = "holds totals" if total else "is a remark"
+            many = "and following hold totals or remarks" if total else "and following are remarks"
+            what = one if len(held) == 1 else many
             self.notes.append(f"line {self.below} {what} below the table: no row, and left as it is.")
 
     def values(self, part: list[Record]) -> list[list[Any]]:
