@@ -1,6 +1,8 @@
 """Dates in text: which format writes a column, and the text of a date in it.
 
-A format is one of strptime's, with three more: %-d, %-m and %-H without a leading zero, %3f for milliseconds.
+A format is one of strptime's, with three more: %-d, %-m and %-H without a leading zero, %3f for milliseconds. What says the
+zone, an offset or "Uhr" stands in it as it is, so that all texts of a column must say the same; the day of the week (%a, %A) is
+read over, and written as the date has it.
 A format fits a column when writing the dates that it reads gives every text back, letter for letter.
 
 Shapes: N rows, D distinct texts.
@@ -52,7 +54,6 @@ CLOCKS = (
     "%I:%M:%S %p",
     "%-I:%M %p",
 )
-ZONES = ("", "Z", "+00:00")
 MONTHS = ("%Y-%m", "%m/%Y", "%Y/%m", "%b %Y", "%B %Y", "%Y%m")
 DIGITS_ONLY = ("%Y%m%d", "%Y%m")
 PLAUSIBLE = (1800, 2200)  # years in which a column of digits alone is taken for dates
@@ -60,6 +61,10 @@ SAMPLE = 400  # distinct texts that are tried with every format; the one that fi
 
 _DIRECTIVE = re.compile(r"%3f|%-?[a-zA-Z]")
 _GROUP = re.compile(r"\(\?P<(\w)>")
+_ZONE = re.compile(r"(?<=\d)(?:\s?[+-]\d{2}(?::?\d{2})?|\s?(?:Z|UTC|GMT|[A-Z]{1,2}[SD]?T|Uhr|h))$")
+_MOMENT = re.compile(
+    r"\D{0,12}(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/. ]+(?:\d{1,2}|[^\W\d]{3,10})[-/., ]+\d{2,4})[T, ]+\d{1,2}:\d{2}.{0,24}"
+)
 _READ = {
     "%Y": r"(?P<Y>\d{4})",
     "%y": r"(?P<y>\d{2})",
@@ -78,7 +83,10 @@ _READ = {
     "%p": r"(?P<p>AM|PM|am|pm)",
     "%b": r"(?P<b>[A-Za-z]{3})",
     "%B": r"(?P<b>[A-Za-z]{3,9})",
+    "%a": r"(?P<a>[A-Za-z]{3})",
+    "%A": r"(?P<a>[A-Za-z]{6,9})",
 }
+_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 _NAMES = [
     "January",
     "February",
@@ -170,15 +178,27 @@ def _candidates(example: str) -> list[str]:
     out = []
     if ":" in example and not re.search(r"[-/. ]\d|[A-Za-z]{3}", example.split(":")[0]):
         return [c for c in CLOCKS if DateFormat(c).read(example)]
-    for zone in ZONES:
-        if zone and not example.strip().endswith(zone):
-            continue
+    weekday = re.match(r"([A-Za-z]+)[., ]+(?=\d|[A-Z])", example)
+    if weekday and _is_weekday(weekday[1]):
+        written = "%a" if len(weekday[1]) == 3 else "%A"
+        return [written + weekday[0][len(weekday[1]) :] + f for f in _candidates(example[weekday.end() :])]
+    zone = _ZONE.search(example.strip())
+    for ending in ("", zone[0]) if zone and ":" in example else ("",):
         for day in DAYS:
             if ":" not in example:
-                out += [day] if not zone else []
+                out.append(day)
             else:
-                out += [day + between + clock + zone for between in (" ", "T", ", ") for clock in CLOCKS]
+                out += [day + between + clock + ending for between in (" ", "T", ", ") for clock in CLOCKS]
     return [f for f in [*out, *MONTHS] if DateFormat(f).read(example)]
+
+
+def _is_weekday(name: str) -> bool:
+    return any(name in (full, full[:3]) for full in _WEEKDAYS)
+
+
+def are_moments(texts: list[str]) -> bool:
+    """Whether nearly all texts are a date and a time of day, however they are written: 2025-03-30T00:00:00+01:00."""
+    return sum(bool(_MOMENT.fullmatch(t.strip())) for t in texts) >= 0.9 * len(texts)
 
 
 def _may_be_date(text: str) -> bool:
@@ -236,4 +256,6 @@ def _written(directive: str, date: datetime.datetime) -> str:
         "%p": "AM" if date.hour < 12 else "PM",
         "%b": name[:3],
         "%B": name,
+        "%a": _WEEKDAYS[date.weekday()][:3],
+        "%A": _WEEKDAYS[date.weekday()],
     }[directive]

@@ -96,14 +96,14 @@ def _describe(name: str, series: pd.Series, wishes: Wishes, label: Any) -> Colum
     found = infer(name, cells, typed=wishes.typed, point=wishes.point, thousands=wishes.thousands)
     if kind or name in wishes.formats:
         found = _as_named(name, kind or "date", found, cells, wishes)
+    if found.kind in ("ignore", "text"):
+        return _copied(base, found)
     base = replace(base, kind=found.kind, why=found.why, format=found.format, notation=found.notation, odd=found.odd)
     base = replace(base, warnings=(*base.warnings, *found.warnings), notes=found.notes)
     if base.kind == "period" and not _all_periods(cells):
         raise TableError(
             f"Column {name!r} must hold periods of one length. Got cells of dtype {cells.dtype}. Name another kind."
         )
-    if found.kind in ("ignore", "text"):
-        return _copied(base, found)
     return noticed(_detailed(base, cells, wishes), cells)
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.tables import ids
 from pipeline.tables.cells import Cells
-from pipeline.tables.dates import DIGITS_ONLY, DateFormat, ambiguous, formats_of, is_clock
+from pipeline.tables.dates import DIGITS_ONLY, DateFormat, ambiguous, are_moments, formats_of, is_clock
 from pipeline.tables.numbers import MOST_ODD_SHARE, Notation, notation_of, numbers_of
 from pipeline.tables.values import can_be_kept
 from pipeline.textfiles.numerals import detect_marks
@@ -23,6 +23,8 @@ from pipeline.textfiles.numerals import detect_marks
 LONG_TEXT = 30  # characters, on average, from which texts that all differ are prose
 FEWEST_NUMBERS = 20  # distinct numbers among words from which a column is one of numbers
 CODE_WIDTH = 4  # digits from which text of one width is a code: 94103
+_SEVERAL = re.compile(r"[(\[]?\s*[-+]?\d*\.\d+(?:\s*[,; ]\s*[-+]?\d*\.\d+)+\s*[)\]]?")  # 52.5200, 13.4050
+_PLACE = re.compile(r"(?<![a-z])(plz|zip|post|postal|postcode|zipcode|postleitzahl|pincode)(?![a-z])", re.IGNORECASE)
 _LEADING_ZERO = re.compile(r"[+-]?0\d.*|\+.*")
 
 
@@ -171,7 +173,7 @@ def _text_kind(name: str, cells: Cells, typed: bool, point: str, thousands: str)
         return Found(
             kind, "almost every text holds a number", notation=notation, odd=True, warnings=(_odd(words, "numbers"),)
         )
-    return _mixed_dates(texts, counts) or _word_kind(texts, counts, code)
+    return _mixed_dates(texts, counts) or _word_kind(name, texts, counts, code)
 
 
 def _date_kind(formats: list[str]) -> Found:
@@ -199,10 +201,18 @@ def _mixed_dates(texts: list[str], counts: np.ndarray) -> Found | None:
     return None
 
 
-def _word_kind(texts: list[str], counts: np.ndarray, code: bool) -> Found:
+def _word_kind(name: str, texts: list[str], counts: np.ndarray, code: bool) -> Found:
     known = int(counts.sum())
     if ids.unique_enough(len(texts), known):
-        if ids.looks_like_ids(texts):
+        if are_moments(texts):
+            told = (
+                "times that no one format writes, such as several offsets from UTC; give them with one, or as datetimes"
+            )
+            return Found("text", "dates and times in more than one format", warnings=(told,))
+        if all(map(_SEVERAL.fullmatch, texts)):
+            told = f"several numbers in a cell ({texts[0]!r}): left as they are; columns of their own are modelled"
+            return Found("text", "several numbers in each cell", warnings=(told,))
+        if ids.looks_like_ids(texts) and not (code and _PLACE.search(name)):
             return Found("id", f"{len(texts)} different codes of one pattern in {known} cells")
         if np.mean([len(t) for t in texts]) > LONG_TEXT:
             return Found(

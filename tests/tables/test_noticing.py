@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.tables.dates import DateFormat
 from pipeline.tables.inspection import inspect, table_of
 from tests.helpers.credit import credit
 
@@ -83,3 +84,58 @@ def test_answers_that_are_none_are_named_in_any_language(words):
     assert column.missing == 0 and any(
         f"{words!r} (10 cells) may mean a missing cell" in told for told in column.warnings
     )
+
+
+ZURICH = pd.date_range("2025-03-29 20:15", periods=40, freq="h", tz="Europe/Zurich")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "%Y-%m-%dT%H:%M:%S+01:00",
+        "%Y-%m-%d %H:%M:%S.%f-0330",
+        "%Y-%m-%d %H:%M +05",
+        "%Y-%m-%d %H:%M:%S UTC",
+        "%d.%m.%Y %H:%M Uhr",
+        "%d.%m.%Y, %H:%M CEST",
+        "%a, %d %b %Y %H:%M:%S GMT",
+        "%a %b %d, %Y",
+        "%A, %d %B %Y",
+    ],
+)
+def test_times_with_a_zone_and_days_of_the_week_are_dates_and_filled_as_such(written):
+    texts = [t.strftime(written) for t in ZURICH.tz_localize(None)]
+    (column,) = inspect(pd.DataFrame({"at": texts}))
+    assert (column.kind, column.format) == ("date", written)
+    other = pd.Timestamp("2025-04-01 07:05")
+    assert DateFormat(written).write(other) == other.strftime(written)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([t.isoformat() for t in ZURICH], "several offsets"),
+        ([t.strftime("%d. Mrz %Y %H:%M") for t in ZURICH], "no one format writes"),
+        ([f"{47 + i / 99:.4f}, {8 + i / 77:.4f}" for i in range(40)], "several numbers in a cell"),
+        ([f"({47 + i / 99:.3f} {8 + i / 77:.3f})" for i in range(40)], "several numbers in a cell"),
+    ],
+)
+def test_what_is_no_identifier_is_not_made_up(texts, said):
+    frame = pd.DataFrame({"what": texts, "n": range(40)})
+    frame.loc[3, "what"] = None
+    (column, _) = inspect(frame)
+    assert (column.kind, column.treatment) == ("text", "copied") and sum(said in told for told in column.warnings) == 1
+
+
+def test_codes_with_a_date_in_them_are_identifiers():
+    (column,) = inspect(pd.DataFrame({"order": [f"INV-2024-05-{i % 28 + 1:02d}-{i:03d}" for i in range(60)]}))
+    assert column.kind == "id"
+
+
+@pytest.mark.parametrize("name", ["PLZ", "zip", "zip_code", "Postal Code", "postcode", "billing-postcode"])
+def test_postcodes_are_no_identifiers_even_where_all_differ(name):
+    codes = [f"{c:05d}" for c in np.random.default_rng(0).permutation(99_000)[:60]]
+    (column,) = inspect(pd.DataFrame({name: codes}))
+    assert column.kind == "category"
+    (column,) = inspect(pd.DataFrame({"postage_order": codes}))
+    assert column.kind == "id"
