@@ -173,6 +173,14 @@ def _text_kind(name: str, cells: Cells, typed: bool, point: str, thousands: str)
         return Found(
             kind, "almost every text holds a number", notation=notation, odd=True, warnings=(_odd(words, "numbers"),)
         )
+    if not code and _partly(is_number, counts):
+        words = [t for t, n in zip(texts, is_number, strict=True) if not n]
+        cells_of = int(counts[~np.array(is_number)].sum())
+        told = (
+            f"most cells are numbers, but {cells_of} of {int(counts.sum())} are not ({_few(words)}), so all are read as words; "
+            "name those in 'missing', or write numbers in their place"
+        )
+        return Found("category", f"text, {len(texts)} different words", warnings=(told,))
     return _mixed_dates(texts, counts) or _word_kind(name, texts, counts, code)
 
 
@@ -234,6 +242,15 @@ def _mostly(found: list[bool], counts: np.ndarray) -> bool:
     return hits.sum() >= FEWEST_NUMBERS and counts[hits].sum() >= (1 - MOST_ODD_SHARE) * counts.sum()
 
 
+def _partly(found: list[bool], counts: np.ndarray) -> bool:
+    """Whether half of the cells are so, with FEWEST_NUMBERS distinct values."""
+    hits = np.array(found, bool)
+    return hits.sum() >= FEWEST_NUMBERS and counts[hits].sum() >= 0.5 * counts.sum()
+
+
+def _few(words: list) -> str:
+    return ", ".join(map(repr, words[:4])) + (", …" if len(words) > 4 else "")
+
+
 def _odd(words: list, what: str) -> str:
-    shown = ", ".join(map(repr, words[:4])) + (", …" if len(words) > 4 else "")
-    return f"among {what} it holds {shown}; these cells stay as they are and are not read. Name them in 'missing' to fill them"
+    return f"among {what} it holds {_few(words)}; these cells stay as they are and are not read. Name them in 'missing' to fill them"

@@ -26,13 +26,17 @@ SMALL_MARK = 99  # a number below it is named by `inspect` alone: it is a value 
 def noticed(column: Column, cells: Cells) -> Column:
     """The column with what is odd about its cells."""
     told, notes = list(column.warnings), list(column.notes)
-    if column.distinct == 1:
+    if column.distinct == 1 and column.missing and column.kind in ("category", "boolean"):  # a cross in some cells
+        only = repr(cells.distinct[0])
+        told.append(f"{only} is its only value, and gaps get it; where an empty cell means no, write that in it")
+    elif column.distinct == 1:
         notes.append("it is constant")
     if column.missing >= NEARLY_EMPTY * column.rows:
         notes.append(f"nearly empty: {column.rows - column.missing} known cells of {column.rows}")
     if column.kind == "category" and column.distinct > 2:
         found = sentinels.words(cells.distinct, cells.counts)
         told += [_may_be_missing(column, repr(text), count) for text, count in found]
+        told += _alike(cells)
     if column.kind in ("float", "integer") and not column.odd:
         _about_numbers(column, cells, told, notes)
     return replace(column, warnings=tuple(told), notes=tuple(notes))
@@ -51,6 +55,21 @@ def odd_dates(column: Column, distinct: np.ndarray, counts: np.ndarray) -> Colum
         text = cell if isinstance(cell, str) else str(ends[0 if place == 0 else -1])
         told.append(_may_be_missing(column, repr(text), count))
     return replace(column, warnings=(*column.warnings, *told))
+
+
+def _alike(cells: Cells) -> list[str]:
+    """A sentence about words that differ in capitals or spaces alone."""
+    groups: dict[str, list[str]] = {}
+    for text in cells.distinct:
+        if isinstance(text, str):
+            groups.setdefault(" ".join(text.casefold().split()), []).append(text)
+    found = [group for group in groups.values() if len(group) > 1]
+    if not found:
+        return []
+    more = f", and {len(found) - 1} more such" if len(found) > 1 else ""
+    return [
+        f"{', '.join(map(repr, found[0][:5]))} differ in capitals or spaces alone{more}: they count as different words"
+    ]
 
 
 def _about_numbers(column: Column, cells: Cells, told: list[str], notes: list[str]) -> None:

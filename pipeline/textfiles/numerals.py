@@ -19,7 +19,7 @@ CODES = "USD|EUR|GBP|JPY|CHF|CNY|INR|AUD|CAD|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RON|BGN
 UNITS = (
     "kg|mg|µg|μg|lbs?|oz|km|cm|mm|µm|μm|nm|mi|ft|in|yd|ha|[kcm]?m[²2³3]|ft²|sqft|sqm|mL|ml|cl|dl|°C|°F|°|ms|mins?|hrs?|hours?|days?|weeks?|"
     "months?|years?|yrs?|kWh?|MWh?|Wh|[kMG]?Hz|[kKMGT]B|[kMG]bps|mph|km/h|kmph|m/s|bpm|mmHg|[hkM]?Pa|mbar|bar|[mµ]?g/[dm]?[lL]|m?mol/[lL]|"
-    "kcal|kJ|b?hp|cc|CC|Nm|kmpl|km/l|rpm|dB|ppm|mpg|px|dpi"
+    "kcal|kJ|b?hp|cc|CC|Nm|kmpl|km/l|rpm|dB|ppm|mpg|px|dpi|[kKM]|Tsd\\.?|Mio\\.?|Mrd\\.?|bn|thousand|million|billion"
 )  # written behind a number, with a space or without
 LETTERS = "[mghslLWVAKNJtd]"  # units of one letter, after a space: without one, 12A is a code
 MOST_DECIMALS = 17

@@ -184,7 +184,8 @@ def test_one_column_is_filled_from_its_own_distribution():
 
 def test_a_constant_column_is_filled_with_its_value():
     frame = pd.DataFrame({"c": [5, 5, np.nan, 5] * 10, "w": ["a", None, "a", "a"] * 10, "x": range(40)})
-    filled = BigLearnImputer(**QUICK).fit_transform(frame)
+    with pytest.warns(UserWarning, match="Column 'w': 'a' is its only value, and gaps get it"):
+        filled = BigLearnImputer(**QUICK).fit_transform(frame)
     assert (filled["c"] == 5).all() and (filled["w"] == "a").all()
 
 

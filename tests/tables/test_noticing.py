@@ -139,3 +139,40 @@ def test_postcodes_are_no_identifiers_even_where_all_differ(name):
     assert column.kind == "category"
     (column,) = inspect(pd.DataFrame({"postage_order": codes}))
     assert column.kind == "id"
+
+
+@pytest.mark.parametrize("mark", ["x", True, "yes"])
+def test_crosses_in_some_cells_are_told_for_an_empty_one_may_mean_no(mark):
+    column, whole, number = inspect(
+        pd.DataFrame({"car": [mark, None, mark, None] * 5, "all": ["x"] * 20, "n": [1.0, None] * 10})
+    )
+    assert column.warnings == (
+        f"{mark!r} is its only value, and gaps get it; where an empty cell means no, write that in it",
+    )
+    assert whole.notes == number.notes == ("it is constant",)
+
+
+@pytest.mark.parametrize(
+    ("odd", "shown"), [("<5", "'<5'"), ("100+", "'100+'"), (None, "'~"), ("12.5*", "'12.5*'"), ("n.n.", "'n.n.'")]
+)
+def test_numbers_among_words_are_told_and_never_identifiers(odd, shown):
+    """Limits of detection, top codes, approximate values, footnotes: about a third of the cells."""
+    texts = [f"{i * 1.3:.1f}" if i % 3 else odd or f"~{i}" for i in range(90)]
+    (column,) = inspect(pd.DataFrame({"lab": texts}))
+    assert column.kind == "category"
+    told = [t for t in column.warnings if t.startswith("most cells are numbers, but 30 of 90 are not (")]
+    assert len(told) == 1 and shown in told[0]
+
+
+def test_words_that_differ_in_capitals_or_spaces_are_told():
+    (column,) = inspect(pd.DataFrame({"a": ["Ja", "ja", "JA ", "nein", "Nein", "so so"] * 9}))
+    (told,) = column.warnings
+    assert told.startswith("'Ja', 'ja', 'JA ' differ in capitals or spaces alone, and 1 more such")
+    (column,) = inspect(pd.DataFrame({"a": ["Ja", "nein", "jain"] * 9}))
+    assert not column.warnings
+
+
+@pytest.mark.parametrize("written", ["{:.1f}k", "€{:.1f}M", "{:.0f} Mio.", "{:.1f} million"])
+def test_amounts_in_thousands_and_millions_are_numbers(written):
+    (column,) = inspect(pd.DataFrame({"worth": [written.format(v) for v in np.linspace(1, 90, 50)]}))
+    assert column.kind in ("float", "integer")
