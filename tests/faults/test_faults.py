@@ -224,10 +224,10 @@ def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_full_or_read_only_disk(tmp_path, read_only):
-    """A disk of 8 MiB: filled to the brim, or read-only, each stage in turn says so; with room again, it runs."""
+    """A disk of 32 MiB: filled to the brim, or read-only, each stage in turn says so; with room again, it runs."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(disk)], check=True)
     try:
         work, filler = small_workspace(disk), disk / "filler"
         for stage in ("fetch", "prepare", "tasks", "train", "evaluate", "report"):
