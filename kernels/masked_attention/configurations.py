@@ -112,7 +112,7 @@ TABLE = """
   80 double_tile      4  1/2/4/-     1/2/4/-     1/2/-/-     1/-/-/-
   80 forward_blocks   2  128x64w4s2  128x64w4s2  64x64w4s2   64x64w4s2
   80 forward_blocks   4  128x64w4s2  128x64w4s2  64x64w4s2   32x32w4s1
-  80 backward_rows    2  64x64w4s2   64x64w4s2   64x64w4s2   64x32w4s2
+  80 backward_rows    2  64x64w4s2   64x64w4s2   64x32w4s2   64x32w4s2
   80 backward_rows    4  64x64w4s2   64x64w4s2   64x32w4s2   16x32w4s1
   80 backward_columns 2  64x64w4s2   64x64w4s2   32x64w4s2   32x64w4s2
   80 backward_columns 4  64x64w4s2   64x64w4s2   32x64w4s2   32x16w4s1
