@@ -20,7 +20,9 @@ from kernels.masked_attention.configurations import (
 ELEMENT = {2: "bf16", 4: "fp32"}
 UNIT = {80: "HMMA", 90: "HGMMA", 100: "UTCHMMA"}  # the matrix instruction of each architecture, bfloat16
 # Bytes a thread may spill, where float32 at the largest head dimension leaves no block without.
-SPILL_BUDGET_BYTES = {("double_constants", 4, 128): 400, ("double_rows", 4, 128): 400, ("double_columns", 4, 128): 400}
+SPILL_BUDGET_BYTES = {
+    (kernel, 4, 128): 400 for kernel in ("double_constants", "double_rows", "double_columns", "tangent_blocks")
+}
 
 # Registers of a thread and bytes of shared memory that the forward derivative may use, bfloat16, D = 64.
 TANGENT_REGISTERS = {
